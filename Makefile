@@ -1,0 +1,110 @@
+# libdss: the front door.
+#
+#   make             build the library: target/release/libdss.so
+#   make demo        build, install into a private folder, run the examples on a SQLite file
+#   make test        everything that is tested; the last line counts what passed and failed
+#   make bench       lock+unlock pairs per second, beside hand-written C on the same SQLite
+#   make install     PREFIX=/usr/local LIBDIR=$(PREFIX)/lib INCLUDEDIR=$(PREFIX)/include DESTDIR=
+#   make uninstall   the same variables; folders stay
+#   make fmt lint    set the format of the Rust code; look for what compilers and linters dislike
+#   make mutants     the library with switchable defects that `make test` must notice
+#   make clean       remove all that was built
+#
+# CARGO, CC and STRIP name the programs to use; CARGO_TARGET_DIR builds into another folder than target/.
+
+CARGO ?= cargo
+STRIP ?= strip
+INSTALL ?= install
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+
+# Cargo.toml is the one place that states the version; the major version is the number in the SONAME.
+VERSION := $(shell sed -n '/^version = "/{s/.*"\(.*\)".*/\1/p;q}' Cargo.toml)
+MAJOR := $(firstword $(subst ., ,$(VERSION)))
+SONAME := libdss.so.$(MAJOR)
+
+# The scripts, and what they start, see the same cargo and the same folder. CC is not exported unless the caller did:
+# a plain `cargo build` beside `make build` would compile SQLite anew for each change of it.
+export CARGO
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+OUT := $(CARGO_TARGET_DIR)/release
+BUILT := $(OUT)/libdss.built
+
+SOURCES := Cargo.toml Cargo.lock $(wildcard build.rs cbindgen.toml .cargo/config.toml) $(shell find src -type f)
+
+.PHONY: build demo test bench install uninstall fmt lint lint-fmt lint-clippy lint-c lint-sh mutants clean help
+.DELETE_ON_ERROR:
+
+# Cargo knows best what is out of date, so `make build` always asks it.
+build:
+	$(CARGO) build --release --locked
+	ln -sfn libdss.so $(OUT)/$(SONAME)
+	@touch $(BUILT)
+
+# `sudo make install` after `make` must not need root's own cargo: what is up to date is not built again.
+$(BUILT): $(SOURCES)
+	$(MAKE) build
+
+demo: build
+	scripts/demo.sh
+
+test:
+	@scripts/test.sh
+
+bench: build
+	scripts/bench.sh
+
+# Only the copy is stripped: the library in $(OUT) keeps what a debugger wants to know.
+install: $(BUILT)
+	$(INSTALL) -d -m 755 "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(INCLUDEDIR)"
+	$(INSTALL) -m 755 $(OUT)/libdss.so "$(DESTDIR)$(LIBDIR)/libdss.so.$(VERSION)"
+	$(STRIP) --strip-unneeded "$(DESTDIR)$(LIBDIR)/libdss.so.$(VERSION)"
+	ln -sfn libdss.so.$(VERSION) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
+	ln -sfn $(SONAME) "$(DESTDIR)$(LIBDIR)/libdss.so"
+	$(INSTALL) -m 644 include/dss.h "$(DESTDIR)$(INCLUDEDIR)/dss.h"
+	@sed $(PC_VALUES) dss.pc.in >$(OUT)/dss.pc
+	$(INSTALL) -m 644 $(OUT)/dss.pc "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc"
+
+# Folders below the prefix are named by it, so that pkg-config can move them all (--define-prefix).
+below_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+PC_VALUES = -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+	-e 's|@LIBDIR@|$(call below_prefix,$(LIBDIR))|' -e 's|@INCLUDEDIR@|$(call below_prefix,$(INCLUDEDIR))|'
+
+uninstall:
+	rm -f "$(DESTDIR)$(LIBDIR)/libdss.so" "$(DESTDIR)$(LIBDIR)/$(SONAME)" "$(DESTDIR)$(LIBDIR)/libdss.so.$(VERSION)" \
+		"$(DESTDIR)$(INCLUDEDIR)/dss.h" "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc"
+
+fmt:
+	$(CARGO) fmt
+
+lint: lint-fmt lint-clippy lint-c lint-sh
+
+lint-fmt:
+	@scripts/need.sh cargo-fmt
+	$(CARGO) fmt --check
+
+# In the release profile, because there SQLite's C code is compiled already.
+lint-clippy:
+	@scripts/need.sh cargo-clippy
+	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+
+lint-c:
+	for file in examples/*.c; do \
+		$(CC) -std=c99 -O2 -Wall -Wextra -Wpedantic -Wconversion -Werror -Iinclude -c -o /dev/null "$$file" || exit; \
+	done
+
+lint-sh:
+	@scripts/need.sh shellcheck
+	shellcheck scripts/*.sh .ci/run
+
+mutants:
+	scripts/mutants.sh
+
+clean:
+	$(CARGO) clean
+	$(MAKE) -C examples clean
+
+help:
+	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile

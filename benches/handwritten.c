@@ -1,0 +1,123 @@
+/*
+ * What a careful C programmer writes without libdss: a lock is a row, taken and given back in a transaction of its
+ * own. It is durable (WAL, synchronous=FULL), waits where others write (busy_timeout), prepares each statement once,
+ * and asks SQLite for no mutex since one thread uses the connection.
+ *
+ * It has no tokens, survives no lost answer, and starves under contention; it is here to be as fast as possible.
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "contender.h"
+
+static const char schema[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                             "CREATE TABLE IF NOT EXISTS lock("
+                             "id TEXT PRIMARY KEY, owner TEXT NOT NULL, taken INTEGER NOT NULL) WITHOUT ROWID";
+
+struct store {
+    sqlite3 *db;
+    sqlite3_stmt *begin, *insert, *delete, *commit, *rollback;
+};
+
+static int prepare(struct store *store, const char *sql, sqlite3_stmt **ret_statement)
+{
+    return sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret_statement, NULL);
+}
+
+static void close_store(void *self)
+{
+    struct store *store = self;
+
+    sqlite3_finalize(store->begin);
+    sqlite3_finalize(store->insert);
+    sqlite3_finalize(store->delete);
+    sqlite3_finalize(store->commit);
+    sqlite3_finalize(store->rollback);
+    sqlite3_close(store->db);
+    free(store);
+}
+
+static void *open_store(const char *path)
+{
+    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    struct store *store = calloc(1, sizeof(*store));
+
+    if (store == NULL)
+        return NULL;
+    if (sqlite3_open_v2(path, &store->db, flags, NULL) != SQLITE_OK ||
+        sqlite3_busy_timeout(store->db, 10000) != SQLITE_OK ||
+        sqlite3_exec(store->db, schema, NULL, NULL, NULL) != SQLITE_OK ||
+        prepare(store, "BEGIN IMMEDIATE", &store->begin) != SQLITE_OK ||
+        prepare(store, "INSERT INTO lock(id, owner, taken) VALUES(?, ?, ?)", &store->insert) != SQLITE_OK ||
+        prepare(store, "DELETE FROM lock WHERE id = ? AND owner = ?", &store->delete) != SQLITE_OK ||
+        prepare(store, "COMMIT", &store->commit) != SQLITE_OK ||
+        prepare(store, "ROLLBACK", &store->rollback) != SQLITE_OK) {
+        fprintf(stderr, "handwritten: %s\n", sqlite3_errmsg(store->db));
+        close_store(store);
+        return NULL;
+    }
+    return store;
+}
+
+/* Runs a prepared statement that gives no rows, and makes it ready for the next time. */
+static int run(sqlite3_stmt *statement)
+{
+    (void)sqlite3_step(statement); /* The reset gives the same error once more. */
+    return sqlite3_reset(statement);
+}
+
+static int commit(struct store *store)
+{
+    int rc = run(store->commit);
+
+    if (rc == SQLITE_OK)
+        return 0;
+    run(store->rollback);
+    return rc == SQLITE_BUSY ? -EBUSY : -EIO;
+}
+
+static sqlite3_int64 now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (sqlite3_int64)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static int lock(void *self, const char *id, const char *owner)
+{
+    struct store *store = self;
+    int rc;
+
+    if (run(store->begin) != SQLITE_OK)
+        return -EBUSY;
+    sqlite3_bind_text(store->insert, 1, id, -1, SQLITE_STATIC);
+    sqlite3_bind_text(store->insert, 2, owner, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(store->insert, 3, now_us());
+    rc = run(store->insert);
+    if (rc == SQLITE_OK)
+        return commit(store);
+    run(store->rollback);
+    return rc == SQLITE_CONSTRAINT ? -EEXIST : -EIO;
+}
+
+static int unlock(void *self, const char *id, const char *owner)
+{
+    struct store *store = self;
+
+    if (run(store->begin) != SQLITE_OK)
+        return -EBUSY;
+    sqlite3_bind_text(store->delete, 1, id, -1, SQLITE_STATIC);
+    sqlite3_bind_text(store->delete, 2, owner, -1, SQLITE_STATIC);
+    if (run(store->delete) == SQLITE_OK && sqlite3_changes(store->db) == 1)
+        return commit(store);
+    run(store->rollback);
+    return -ENOLCK;
+}
+
+const struct contender handwritten = { "handwritten", open_store, lock, unlock, close_store };

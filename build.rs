@@ -1,0 +1,70 @@
+//! Makes `include/dss.h` from the doc comments and signatures in `src/ffi`, and gives the shared library its SONAME.
+
+use std::{env, fs, path::Path};
+
+fn main() {
+    println!("cargo:rerun-if-changed=src/ffi");
+    println!("cargo:rerun-if-changed=cbindgen.toml");
+    println!("cargo:rerun-if-changed=include/dss.h");
+    let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+    link_arguments();
+    write_header(Path::new(&root));
+}
+
+fn link_arguments() {
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libdss.so.{}", version("MAJOR"));
+    // The code of a thread's exit and of fork lives in the library: it must stay mapped after dlclose(3).
+    if env::var_os("CARGO_FEATURE_MUTANTS").is_none() {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    }
+}
+
+fn version(part: &str) -> String {
+    env::var(format!("CARGO_PKG_VERSION_{part}")).expect("cargo sets the version's parts")
+}
+
+/// The files with what C sees, in the order in which the header shows it.
+const FILES: &[&str] = &["mod.rs", "handle.rs", "lock.rs", "text.rs"];
+
+/// The header is committed, so that it can be read and packaged without a build: it is written only when it differs.
+fn write_header(root: &Path) {
+    let mut config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml");
+    let macros = config.after_includes.take().unwrap_or_default();
+    config.after_includes = Some(format!("{}\n{macros}", version_macros()));
+    let builder = cbindgen::Builder::new().with_config(config);
+    let builder = FILES.iter().fold(builder, |builder, file| builder.with_src(root.join("src/ffi").join(file)));
+    let mut header = Vec::new();
+    builder.generate().expect("cbindgen reads src/ffi").write(&mut header);
+    let header = for_c89(&String::from_utf8(header).expect("cbindgen writes UTF-8"));
+    let path = root.join("include/dss.h");
+    if fs::read_to_string(&path).ok().as_deref() != Some(&header) {
+        // A source tree that can't be written (a package builder's) keeps the header that came with it.
+        if let Err(error) = fs::write(&path, &header) {
+            println!("cargo:warning=include/dss.h differs from the sources and can't be written: {error}");
+        }
+    }
+}
+
+/// C89 has no `//` comments; and no line ends in spaces.
+fn for_c89(header: &str) -> String {
+    let header = header.replace("}  // extern \"C\"", "}");
+    header.lines().map(|line| mend(line.trim_end()) + "\n").collect()
+}
+
+fn mend(line: &str) -> String {
+    match line.strip_prefix("#endif  //") {
+        Some(name) => format!("#endif /*{name} */"),
+        None => line.to_owned(),
+    }
+}
+
+fn version_macros() -> String {
+    let (major, minor, patch) = (version("MAJOR"), version("MINOR"), version("PATCH"));
+    format!(
+        "/** The version of this header, as numbers and as text; dss_version() tells the library's. */\n\
+         #define DSS_VERSION_MAJOR {major}\n\
+         #define DSS_VERSION_MINOR {minor}\n\
+         #define DSS_VERSION_PATCH {patch}\n\
+         #define DSS_VERSION \"{major}.{minor}.{patch}\"\n"
+    )
+}

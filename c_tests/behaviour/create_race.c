@@ -1,0 +1,94 @@
+/*
+ * Proves: 32 processes that open the same new file at once all succeed, whoever comes to create it, and from the first
+ * moment on they share one set of locks.
+ */
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include "test.h"
+
+#define PROCESSES 32
+
+struct shared {
+    pthread_barrier_t barrier;
+    int common_rc[PROCESSES];
+};
+
+static struct shared *make_shared(void)
+{
+    pthread_barrierattr_t attributes;
+    struct shared *shared;
+
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(shared != MAP_FAILED);
+    CHECK(pthread_barrierattr_init(&attributes) == 0);
+    CHECK(pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED) == 0);
+    CHECK(pthread_barrier_init(&shared->barrier, &attributes, PROCESSES) == 0);
+    return shared;
+}
+
+static void open_and_lock(struct shared *shared, const char *path, int process)
+{
+    struct dss_handle handle;
+    char own[32];
+
+    snprintf(own, sizeof(own), "process-%d", process);
+    pthread_barrier_wait(&shared->barrier);
+    CHECK_RC(dss_init_uri(&handle, path), 0);
+    CHECK_RC(dss_lock(&handle, own, own), 0);
+    shared->common_rc[process] = dss_lock(&handle, "common", own);
+    CHECK(shared->common_rc[process] == 0 || shared->common_rc[process] == -EEXIST);
+    dss_fini(&handle);
+}
+
+static void check_file(const struct shared *shared, const char *path)
+{
+    struct dss_handle handle;
+    int winners = 0, i;
+    char own[32];
+
+    CHECK_RC(dss_init_uri(&handle, path), 0);
+    for (i = 0; i < PROCESSES; i++) {
+        snprintf(own, sizeof(own), "process-%d", i);
+        test_check_owner(&handle, own, own);
+        if (shared->common_rc[i] == 0) {
+            winners++;
+            test_check_owner(&handle, "common", own);
+        }
+    }
+    CHECK(winners == 1);
+    dss_fini(&handle);
+}
+
+static void race_for(struct shared *shared, const char *path)
+{
+    pid_t children[PROCESSES];
+    int i;
+
+    for (i = 0; i < PROCESSES; i++) {
+        children[i] = fork();
+        CHECK(children[i] >= 0);
+        if (children[i] == 0) {
+            open_and_lock(shared, path, i);
+            exit(0);
+        }
+    }
+    test_join_all(children, PROCESSES);
+    check_file(shared, path);
+}
+
+int main(void)
+{
+    int files = test_repeat(20, 2), i;
+    struct shared *shared = make_shared();
+
+    for (i = 0; i < files; i++) {
+        char name[32], *path;
+
+        snprintf(name, sizeof(name), "new-%d.db", i);
+        path = test_path(name);
+        race_for(shared, path);
+        free(path);
+    }
+    return 0;
+}

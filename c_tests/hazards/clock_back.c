@@ -1,0 +1,115 @@
+/*
+ * The wall clock is set back by an hour while locks are held: by an administrator, or by NTP after a bad start.
+ *
+ * A time stamp taken from the clock alone would be older than the one before, and whoever watches a lock's time stamp
+ * to see that its holder lives would see nothing for an hour. A refresh makes it strictly newer, whatever the clock
+ * says. The clock is ../preload/clock.c, or libfaketime, each told by a file.
+ */
+#include "hazard.h"
+
+#include <sys/mman.h>
+
+#define HOUR ((int64_t)3600 * 1000000)
+
+static int64_t now_us(void)
+{
+    struct timeval now;
+
+    CHECK(gettimeofday(&now, NULL) == 0);
+    return test_microseconds(now);
+}
+
+/* Tells the preloaded clock its distance from the right time, by the file in which it looks. */
+static void set_clock(int64_t offset_us)
+{
+    const char *fake_time = getenv("FAKETIME_TIMESTAMP_FILE"), *path = getenv("DSS_TEST_CLOCK");
+
+    if (fake_time != NULL) {
+        char text[32];
+
+        snprintf(text, sizeof(text), "%+lld\n", (long long)(offset_us / 1000000));
+        write_text(fake_time, text);
+    } else {
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+        CHECK(fd >= 0);
+        CHECK(pwrite(fd, &offset_us, sizeof(offset_us), 0) == (ssize_t)sizeof(offset_us));
+        close(fd);
+    }
+}
+
+/* Without this the test would pass because no clock ever moved. */
+static void step_clock(int64_t *offset_us, int64_t step_us)
+{
+    int64_t before = now_us();
+
+    *offset_us += step_us;
+    set_clock(*offset_us);
+    CHECK(llabs(now_us() - before - step_us) < 10 * 1000000);
+}
+
+static int64_t stamp(struct dss_handle *handle)
+{
+    struct timeval when;
+
+    CHECK_RC(dss_lock_status(handle, "drive", NULL, &when), 0);
+    return test_microseconds(when);
+}
+
+/* Returns the stamp of the last of some refreshes, each newer than the one before. */
+static int64_t refresh_strictly(struct dss_handle *handle, int64_t last)
+{
+    for (int i = 0; i < 20; i++) {
+        int64_t next;
+
+        CHECK_RC(dss_lock_refresh(handle, "drive", "ann"), 0);
+        next = stamp(handle);
+        CHECK(next > last);
+        last = next;
+    }
+    return last;
+}
+
+static void steps_of_the_clock(void)
+{
+    int64_t offset = 0, last;
+    struct dss_handle handle;
+
+    CHECK_RC(dss_init_uri(&handle, test_uri()), 0);
+    CHECK_RC(dss_lock(&handle, "drive", "ann"), 0);
+    last = stamp(&handle);
+    CHECK(llabs(last - now_us()) < 10 * 1000000);
+    last = refresh_strictly(&handle, last);
+    step_clock(&offset, -HOUR);
+    last = refresh_strictly(&handle, last);
+    step_clock(&offset, -HOUR);
+    dss_fini(&handle);
+    /* A handle made after the step does not know what the clock said before: the store does. */
+    CHECK_RC(dss_init_uri(&handle, test_uri()), 0);
+    if (test_store_is("memory"))
+        CHECK_RC(dss_lock(&handle, "drive", "ann"), 0);
+    else
+        last = refresh_strictly(&handle, last);
+    step_clock(&offset, 4 * HOUR);
+    last = refresh_strictly(&handle, last);
+    /* A clock that has gone forward is believed again. */
+    CHECK(llabs(last - now_us()) < 10 * 1000000);
+    step_clock(&offset, -2 * HOUR);
+    (void)refresh_strictly(&handle, last);
+    CHECK_RC(dss_unlock(&handle, "drive", "ann"), 0);
+    dss_fini(&handle);
+}
+
+/* Which clock is preloaded, the test's arguments say; its file is named before the clock is first looked at. */
+int main(int argc, char **argv)
+{
+    const char *variable = argc > 1 && strcmp(argv[1], "libfaketime") == 0 ? "FAKETIME_TIMESTAMP_FILE"
+                                                                          : "DSS_TEST_CLOCK";
+    char *path = test_path("clock");
+
+    CHECK(setenv(variable, path, 1) == 0);
+    set_clock(0);
+    steps_of_the_clock();
+    free(path);
+    return 0;
+}

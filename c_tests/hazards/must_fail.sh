@@ -1,0 +1,33 @@
+#!/bin/sh
+# Runs a hazard's test against a library whose guard is off: the test must notice. A test that passes with and without
+# the guard proves nothing about it.
+#
+#   must_fail.sh <seconds> <folder of the library with the switch> <the guard's name> <program> [<argument>...]
+set -u
+
+seconds=$1
+folder=$2
+DSS_MUTANT=$3
+shift 3
+LD_LIBRARY_PATH=$folder
+DSS_TEST_LIBRARY=$folder/libdss.so.0
+if [ ! -e "$DSS_TEST_LIBRARY" ]; then
+    echo "there is no $DSS_TEST_LIBRARY" >&2
+    exit 1
+fi
+export DSS_MUTANT LD_LIBRARY_PATH DSS_TEST_LIBRARY
+
+timeout --kill-after=5 "$seconds" "$@"
+status=$?
+case $status in
+    0)
+        echo "passed without the guard $DSS_MUTANT: $*" >&2
+        exit 1 ;;
+    125 | 126 | 127)
+        echo "could not be run: $*" >&2
+        exit 1 ;;
+    124 | 137)
+        echo "as it should, it hung without the guard $DSS_MUTANT" ;;
+    *)
+        echo "as it should, it failed without the guard $DSS_MUTANT (status $status)" ;;
+esac

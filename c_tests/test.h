@@ -1,0 +1,193 @@
+/*
+ * What every test program shares: checks that say what went wrong, and a store of its own.
+ *
+ * A test is a C program that exits with 0 if the behaviour holds. It finds its store by test_uri(): ctest runs it
+ * once for each store, named in $DSS_TEST_STORE (sqlite, the default, or memory). Files live in a folder of the
+ * test's own, which the process that asked for it removes when it exits.
+ */
+#ifndef TEST_H
+#define TEST_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dss.h"
+
+/* Ends the test unless the condition holds. */
+#define CHECK(condition)                                                                                            \
+    do {                                                                                                            \
+        if (!(condition)) {                                                                                         \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                                 \
+            exit(1);                                                                                                \
+        }                                                                                                           \
+    } while (0)
+
+/* Ends the test unless the call returns the code, and shows what the library said. */
+#define CHECK_RC(call, expected)                                                                                    \
+    do {                                                                                                            \
+        int check_rc_ = (call), check_want_ = (expected);                                                           \
+        if (check_rc_ != check_want_) {                                                                             \
+            fprintf(stderr, "%s:%d: %s gave %d (%s), not %d (%s); last error: %s\n", __FILE__, __LINE__, #call,     \
+                    check_rc_, dss_strerror(check_rc_), check_want_, dss_strerror(check_want_), dss_last_error());  \
+            exit(1);                                                                                                \
+        }                                                                                                           \
+    } while (0)
+
+static char test_dir_[256];
+static pid_t test_dir_owner_;
+
+static inline void test_remove_tree_(const char *path)
+{
+    char inner[4096];
+    struct dirent *entry;
+    DIR *dir = opendir(path);
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if ((size_t)snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name) >= sizeof(inner))
+            continue; /* half a name could be another file's */
+        if (unlink(inner) != 0)
+            test_remove_tree_(inner);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    (void)rmdir(path);
+}
+
+static inline void test_cleanup_(void)
+{
+    if (test_dir_owner_ == getpid())
+        test_remove_tree_(test_dir_);
+}
+
+/* A folder of this test's own, made on first use, under $DSS_TEST_TMP or /tmp. */
+static inline const char *test_dir(void)
+{
+    const char *base = getenv("DSS_TEST_TMP");
+
+    if (test_dir_[0] == '\0') {
+        snprintf(test_dir_, sizeof(test_dir_), "%s/dss-test-XXXXXX", base != NULL ? base : "/tmp");
+        CHECK(mkdtemp(test_dir_) != NULL);
+        test_dir_owner_ = getpid();
+        CHECK(atexit(test_cleanup_) == 0);
+    }
+    return test_dir_;
+}
+
+/* Whether the test runs on the named store. */
+static inline int test_store_is(const char *name)
+{
+    const char *store = getenv("DSS_TEST_STORE");
+
+    return strcmp(store != NULL ? store : "sqlite", name) == 0;
+}
+
+/* The path of a file in test_dir(), in a buffer that the caller frees. */
+static inline char *test_path(const char *name)
+{
+    size_t size = strlen(test_dir()) + strlen(name) + 2;
+    char *path = malloc(size);
+
+    CHECK(path != NULL);
+    snprintf(path, size, "%s/%s", test_dir(), name);
+    return path;
+}
+
+/* The connection string of the test's store; the same one each time. */
+static inline const char *test_uri(void)
+{
+    static char uri[512];
+
+    if (test_store_is("memory"))
+        return "memory:test";
+    snprintf(uri, sizeof(uri), "sqlite:%s/dss.db", test_dir());
+    return uri;
+}
+
+/* Waits for a child process and ends the test unless it exited with 0. */
+static inline void test_join(pid_t child)
+{
+    int status = -1;
+
+    CHECK(waitpid(child, &status, 0) == child);
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "child %d was killed by signal %d\n", (int)child, WTERMSIG(status));
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/*
+ * Waits for many children and ends the test unless all exited with 0. Children that wait for each other would hang
+ * once one of them has failed, so the first failure kills the others.
+ */
+static inline void test_join_all(pid_t *children, size_t count)
+{
+    size_t left, i;
+    int status, failed = 0;
+
+    for (left = count; left > 0; left--) {
+        pid_t ended = waitpid(-1, &status, 0);
+
+        CHECK(ended > 0);
+        if (WIFSIGNALED(status) && !failed)
+            fprintf(stderr, "child %d was killed by signal %d\n", (int)ended, WTERMSIG(status));
+        for (i = 0; i < count; i++) {
+            if (children[i] == ended)
+                children[i] = 0; /* its number may belong to another process from now on */
+        }
+        if (failed || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
+            continue;
+        failed = 1;
+        for (i = 0; i < count; i++) {
+            if (children[i] > 0)
+                (void)kill(children[i], SIGKILL);
+        }
+    }
+    CHECK(!failed);
+}
+
+/* How often to repeat something: under valgrind, which is slow, the smaller number. */
+static inline int test_repeat(int natively, int under_valgrind)
+{
+    return getenv("DSS_TEST_VALGRIND") != NULL ? under_valgrind : natively;
+}
+
+/* Ends the test unless status names this holder of the lock; NULL means that there must be no such lock. */
+static inline void test_check_owner(struct dss_handle *handle, const char *lock_id, const char *lock_owner)
+{
+    char *found = NULL;
+
+    if (lock_owner == NULL) {
+        CHECK_RC(dss_lock_status(handle, lock_id, NULL, NULL), -ENOLCK);
+        return;
+    }
+    CHECK_RC(dss_lock_status(handle, lock_id, &found, NULL), 0);
+    CHECK(found != NULL && strcmp(found, lock_owner) == 0);
+    free(found);
+}
+
+/* A time stamp as one number, so that two can be compared. */
+static inline int64_t test_microseconds(struct timeval time)
+{
+    return (int64_t)time.tv_sec * 1000000 + time.tv_usec;
+}
+
+static inline double test_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+#endif

@@ -1,0 +1,140 @@
+#!/bin/sh
+# Tests everything, and says so in its last line: "N passed, M failed". `make test` and CI run this.
+#
+# The tests of cargo and of ctest count one by one, every other step counts as one. A step that can not run has
+# failed. DSS_TEST_STORES=sqlite,memory (the default) names the stores that the tests run on.
+#
+# shellcheck disable=SC2317 # The functions that suite and step call by name are no dead code.
+set -u
+cd "$(dirname "$0")/.." || exit
+# What an outer make was told is not meant for the ones below, and no test may touch a store that is in use.
+unset MAKEFLAGS MFLAGS MAKELEVEL DSS_URI
+
+DSS_TEST_STORES=${DSS_TEST_STORES:-sqlite,memory}
+CARGO=${CARGO:-cargo}
+CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+export DSS_TEST_STORES CARGO CARGO_TARGET_DIR
+export TERM=dumb CARGO_TERM_COLOR=never # Logs have no colours.
+
+logs=$CARGO_TARGET_DIR/test-logs
+c_tests=$CARGO_TARGET_DIR/c_tests
+jobs=$(nproc)
+passed=0
+failed=0
+
+# ---- Counting ----------------------------------------------------------------------------------------------------
+
+# The last words of a run; the counts are also left in a file, for whoever wants to say them again.
+finish() {
+    echo "Logs are in $logs; the whole took $(($(date +%s) - begun)) s."
+    echo "$passed passed, $failed failed" | tee "$logs/counts"
+    [ "$failed" -eq 0 ]
+    exit
+}
+
+# Each of these reads a log and prints how many tests of it passed and how many failed.
+count_cargo() {
+    awk '/^test result:/ { passed += $4; failed += $6 } END { print passed + 0, failed + 0 }' "$1"
+}
+
+# A test that ctest skipped has not run, and so it counts as failed.
+count_ctest() {
+    awk '/\*\*\*Skipped/ { skipped++ }
+         /tests passed, .* tests failed out of/ { failed = $4; passed = $NF - $4 }
+         END { print passed - skipped, failed + skipped }' "$1"
+}
+
+# Shows that a long step is alive: on a terminal the last line of its log, each second; else a dot each minute.
+watch_log() {
+    if [ -t 1 ]; then pause=1; else pause=60; fi
+    # The output is kept from sleep, which would hold a pipe open when this has been killed.
+    while sleep "$pause" >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+        if [ -t 1 ]; then printf '\r%-42s %-36.36s' "$1 ..." "$(tail -n 1 "$2")"; else printf .; fi
+    done
+}
+
+# suite COUNT NAME COMMAND...: runs a command that runs many tests, and adds what the function COUNT finds in its
+# log. A command that fails without a failed test, or that runs no test at all, counts as one failure.
+suite() {
+    count=$1 name=$2
+    shift 2
+    log=$logs/$(echo "$name" | tr -cs '[:alnum:]\n' _).log
+    start=$(date +%s)
+    printf '%-42s ' "$name ..."
+    : >"$log"
+    watch_log "$name" "$log" &
+    watcher=$!
+    "$@" >"$log" 2>&1 </dev/null
+    status=$?
+    kill "$watcher"
+    wait "$watcher" 2>/dev/null
+    if [ -t 1 ]; then printf '\r%80s\r%-42s ' "" "$name ..."; fi
+    read -r good bad <<END
+$("$count" "$log" "$status")
+END
+    if [ "$bad" -eq 0 ] && { [ "$status" -ne 0 ] || [ "$good" -eq 0 ]; }; then
+        bad=1
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    echo "$good passed, $bad failed ($(($(date +%s) - start)) s)"
+    if [ "$bad" -ne 0 ]; then
+        tail -n 60 "$log" | sed 's/^/    | /'
+        echo "    The whole log: $log"
+        return 1
+    fi
+}
+
+count_step() {
+    if [ "$2" -eq 0 ]; then echo 1 0; else echo 0 1; fi
+}
+
+# step NAME COMMAND...: runs a command that is one test.
+step() {
+    suite count_step "$@"
+}
+
+# ---- The steps ---------------------------------------------------------------------------------------------------
+
+# The build writes include/dss.h anew where the sources say something else, so the difference shows afterwards:
+# to git, or without git to the copy made before the build.
+header_is_up_to_date() {
+    if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+        git ls-files --error-unmatch include/dss.h && git diff --exit-code include/dss.h
+    else
+        diff -u "$logs/dss.h.before" include/dss.h
+    fi && return
+    echo "include/dss.h was not what the sources say, and the build has mended it: look at the change, then"
+    echo "'git add include/dss.h'."
+    return 1
+}
+
+build_c_tests() {
+    cmake -S c_tests -B "$c_tests" -DDSS_TEST_STORES="$DSS_TEST_STORES" -DDSS_INCLUDE_DIR="$PWD/include" \
+        -DDSS_LIB_DIR="$CARGO_TARGET_DIR/release" -DDSS_MUTANTS_DIR="$CARGO_TARGET_DIR/mutants" &&
+        cmake --build "$c_tests" -j "$jobs"
+}
+
+begun=$(date +%s)
+rm -rf "$logs"
+mkdir -p "$logs"
+cp include/dss.h "$logs/dss.h.before"
+echo "Testing libdss on the stores: $DSS_TEST_STORES"
+
+# Nothing else can run without these two, so a failure ends the run.
+step "tools" scripts/need.sh cargo cargo-fmt cargo-clippy gcc g++ libasan make cmake valgrind strace libfaketime \
+    sqlite3.h pkg-config nm readelf strip unshare shellcheck || finish
+step "build" make build || finish
+
+step "include/dss.h is up to date" header_is_up_to_date
+step "format of the Rust code" make lint-fmt
+step "clippy" make lint-clippy
+step "warnings in the examples" make lint-c
+step "shellcheck" make lint-sh
+suite count_cargo "Rust tests" "$CARGO" test --release --locked --no-fail-fast
+step "library with switchable defects" make mutants
+step "build of the C tests" build_c_tests
+suite count_ctest "C tests" ctest --test-dir "$c_tests" -j "$jobs" --output-on-failure
+step "install and uninstall" scripts/test_install.sh
+step "demo" make demo
+finish

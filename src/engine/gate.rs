@@ -1,0 +1,120 @@
+//! The gate between calls and fork(2).
+//!
+//! SQLite's locks and tables can't be shared with a forked child. So every piece of work is done [`Inside`] the gate,
+//! and a fork shuts it: it lets the work that is going on end, closes what is open, forks, and opens the gate again on
+//! both sides. Waiting is done outside. While inside, signals are blocked, so no handler can fork in the middle.
+//!
+//! Every lock of the library is taken inside, so none is held by another thread at the moment of a fork; what belongs
+//! to an engine the child never touches, because a new generation makes engines of its own.
+
+use super::registry;
+use crate::{
+    model::error::{Code, Error},
+    mutant,
+    sys::{self, signals::Shield},
+};
+use once_cell::sync::OnceCell;
+use std::{
+    cell::RefCell,
+    panic,
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+static GATE: RwLock<()> = RwLock::new(());
+static WATCHING: OnceCell<()> = OnceCell::new();
+/// The process that the library's state belongs to.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+/// How many forks lie between this process and the one that first used the library.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// What a forking thread holds from before the fork to after it.
+    static SHUT: RefCell<Option<(RwLockWriteGuard<'static, ()>, Shield)>> = const { RefCell::new(None) };
+}
+
+/// The right to work with stores and with the library's own tables. Fields are dropped in this order.
+pub struct Inside {
+    pass: Option<RwLockReadGuard<'static, ()>>,
+    shield: Option<Shield>,
+    generation: u64,
+}
+
+/// Enters. Never twice in one thread: a fork that waits between the two would stop both.
+pub fn enter() -> Result<Inside, Error> {
+    WATCHING.get_or_try_init(watch_forks)?;
+    if PROCESS.load(Ordering::Relaxed) != std::process::id() && !mutant::on("fork_pid") {
+        return Err(Error::new(
+            Code::Forked,
+            "this process was made by _Fork, clone or vfork, which tell libraries nothing: use fork(3), or exec first",
+        ));
+    }
+    let mut inside = Inside { pass: None, shield: None, generation: 0 };
+    inside.go_in();
+    inside.generation = generation();
+    Ok(inside)
+}
+
+/// Which process of a family of forks this is; stores that an earlier one opened are not ours.
+pub fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+impl Inside {
+    /// Waits outside, where a fork and the host's signal handlers may pass. Fails with -EINTR in a child that a
+    /// handler forked meanwhile: the call goes on in its parent, and here nothing of it is left.
+    pub fn outside<T>(&mut self, wait: impl FnOnce() -> T) -> Result<T, Error> {
+        self.pass = None;
+        self.shield = None;
+        let result = wait();
+        self.go_in();
+        if self.generation != generation() {
+            let text = "a signal handler forked this process during the call, which goes on in the parent: call again";
+            return Err(Error::new(Code::Interrupted, text));
+        }
+        Ok(result)
+    }
+
+    fn go_in(&mut self) {
+        self.shield = Some(Shield::raise());
+        self.pass = Some(GATE.read().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn watch_forks() -> Result<(), Error> {
+    PROCESS.store(std::process::id(), Ordering::Relaxed);
+    sys::on_fork(before_fork, after_fork_in_parent, after_fork_in_child)
+        .map_err(|error| Error::new(Code::NoMemory, format!("fork handlers can't be set: {error}")))
+}
+
+extern "C" fn before_fork() {
+    if PROCESS.load(Ordering::Relaxed) != std::process::id() {
+        return;
+    }
+    let shield = Shield::raise();
+    let shut = GATE.write().unwrap_or_else(PoisonError::into_inner);
+    if !mutant::on("fork_close") {
+        // A defect in there must not end the host's fork; the child makes its own engines in any case.
+        let _ = panic::catch_unwind(registry::suspend_all);
+    }
+    let _ = SHUT.try_with(|slot| slot.replace(Some((shut, shield))));
+}
+
+extern "C" fn after_fork_in_parent() {
+    let _ = SHUT.try_with(|slot| slot.take());
+}
+
+extern "C" fn after_fork_in_child() {
+    let _ = SHUT.try_with(|slot| {
+        if slot.borrow().is_some() && !mutant::on("fork_close") {
+            GENERATION.fetch_add(1, Ordering::Relaxed);
+            registry::forget_all();
+        }
+        if slot.borrow().is_some() {
+            PROCESS.store(std::process::id(), Ordering::Relaxed);
+        }
+        slot.take()
+    });
+}

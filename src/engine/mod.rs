@@ -1,0 +1,45 @@
+//! The engine: from requests to answers. It hands batches to a store, tries again where somebody is in the way, and
+//! keeps a fork from happening in the middle. It does not know which store it has.
+
+mod attempt;
+pub mod gate;
+pub mod handle;
+mod queue;
+mod registry;
+
+use crate::store::Store;
+use attempt::GivenUp;
+use queue::Queue;
+use std::sync::{Mutex, PoisonError};
+
+/// What all handles of one store share in this process.
+pub struct Engine {
+    queue: Queue,
+    /// Locked by whoever works on the queue, and only inside the gate.
+    store: Mutex<Box<dyn Store>>,
+    attempts: GivenUp,
+}
+
+impl Engine {
+    fn new(store: Box<dyn Store>) -> Engine {
+        Engine { queue: Queue::default(), store: Mutex::new(store), attempts: GivenUp::default() }
+    }
+
+    /// Holds nothing that a forked child would share.
+    fn suspend(&self) {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).suspend();
+    }
+
+    /// Ends the engine with its last user: one try to withdraw what was given up, then the store is closed.
+    fn close(self) {
+        let withdrawals = self.attempts.pending();
+        let mut store = self.store.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if !withdrawals.is_empty() {
+            // Whatever comes of it: nobody is left to be told, and the entry shows in the list.
+            let _ = store.apply(&withdrawals.iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Which stores are open in this process: one engine for each, however many handles use it.
+//!
+//! Entered only from inside the gate.
+
+use super::{
+    Engine,
+    gate::{self, Inside},
+    queue::Pause,
+};
+use crate::{
+    clock,
+    model::error::{Code, Error},
+    store::{Fault, Key, Place},
+};
+use once_cell::sync::OnceCell;
+use std::{
+    collections::BTreeMap,
+    mem,
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+type Slot = Arc<OnceCell<Engine>>;
+
+static OPEN: Mutex<BTreeMap<Key, Slot>> = Mutex::new(BTreeMap::new());
+
+fn open_stores() -> MutexGuard<'static, BTreeMap<Key, Slot>> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One use of an open store. The last one closes it.
+pub struct Shared {
+    key: Key,
+    slot: Slot,
+    generation: u64,
+}
+
+/// Opens the store at this place, or joins those who have it open.
+pub fn open(place: &Place, deadline: Instant, inside: &mut Inside) -> Result<Shared, Error> {
+    let shared = Shared::join(place.key());
+    let mut pause = Pause::new();
+    loop {
+        match shared.slot.get_or_try_init(|| place.open().map(Engine::new)) {
+            Ok(_) => return Ok(shared),
+            Err(Fault::Failed(error) | Fault::Unknown(error)) => return Err(error),
+            Err(Fault::Busy(error)) if clock::instant() >= deadline => return Err(error),
+            Err(Fault::Busy(_)) => inside.outside(|| pause.sleep(deadline))?,
+        }
+    }
+}
+
+impl Shared {
+    fn join(key: Key) -> Shared {
+        let slot = open_stores().entry(key.clone()).or_default().clone();
+        Shared { key, slot, generation: gate::generation() }
+    }
+
+    /// Whether this process opened it, and not one that it was forked from.
+    pub fn is_ours(&self) -> bool {
+        self.generation == gate::generation()
+    }
+}
+
+impl Deref for Shared {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        self.slot.get().expect("open() gives out engines that were made")
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if !self.is_ours() {
+            // It is the parent's: its locks may be held by threads that do not exist here.
+            mem::forget(self.slot.clone());
+            return;
+        }
+        // The store is closed under the table's lock: two connections of one process to one file must not overlap.
+        let mut open = open_stores();
+        if Arc::strong_count(&self.slot) == 2 {
+            open.remove(&self.key);
+            if let Some(engine) = Arc::get_mut(&mut self.slot).and_then(OnceCell::take) {
+                engine.close();
+            }
+        }
+    }
+}
+
+/// Before a fork: nothing stays open. The next call opens it again.
+pub fn suspend_all() {
+    open_stores().values().filter_map(|slot| slot.get()).for_each(Engine::suspend);
+}
+
+/// In a forked child: what the parent had open is left alone for ever.
+pub fn forget_all() {
+    mem::forget(mem::take(&mut *open_stores()));
+}
+
+/// The code of a store that answers no more since a defect was contained in it.
+pub fn broken() -> Error {
+    Error::new(Code::Defect, "a defect inside libdss was contained: close the handle with dss_fini and open a new one")
+}

@@ -1,0 +1,203 @@
+//! The engine on a store that is in the way, fails, or loses its answers, as the test wants it.
+
+use super::{Engine, gate};
+use crate::{
+    model::{
+        error::{Code, Error},
+        name::{LockId, Owner},
+        request::{Attempt, Outcome, Reply, Request},
+    },
+    store::{Fault, Store, memory::Memory},
+};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// What the store does with a batch.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Deed {
+    Apply,
+    Busy,
+    Fail,
+    /// The batch is applied, but the answer is lost.
+    LoseAnswer,
+    /// The batch is lost, and nobody can tell.
+    LoseRequest,
+    Panic,
+}
+
+#[derive(Default)]
+struct Script {
+    deeds: VecDeque<Deed>,
+    /// What is done when the script is at its end.
+    then: Option<Deed>,
+    batches: Vec<usize>,
+}
+
+/// `memory:` behind a script, which the test keeps in its hands.
+struct Scripted {
+    memory: Memory,
+    script: Arc<Mutex<Script>>,
+}
+
+impl Store for Scripted {
+    fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
+        let deed = {
+            let mut script = self.script.lock().unwrap();
+            script.batches.push(batch.len());
+            script.deeds.pop_front().or(script.then).unwrap_or(Deed::Apply)
+        };
+        let error = |code| Error::new(code, "as the script says");
+        match deed {
+            Deed::Apply => self.memory.apply(batch),
+            Deed::Busy => Err(Fault::Busy(error(Code::Busy))),
+            Deed::Fail => Err(Fault::Failed(error(Code::NoSpace))),
+            Deed::LoseAnswer => {
+                self.memory.apply(batch)?;
+                Err(Fault::Unknown(error(Code::Io)))
+            }
+            Deed::LoseRequest => Err(Fault::Unknown(error(Code::Io))),
+            Deed::Panic => panic!("as the script says"),
+        }
+    }
+
+    fn suspend(&mut self) {}
+}
+
+fn engine(deeds: &[Deed], then: Deed) -> (Engine, Arc<Mutex<Script>>) {
+    let script = Script { deeds: deeds.iter().copied().collect(), then: Some(then), batches: Vec::new() };
+    let script = Arc::new(Mutex::new(script));
+    (Engine::new(Box::new(Scripted { memory: Memory::default(), script: script.clone() })), script)
+}
+
+fn id() -> LockId {
+    LockId::new(b"drive3").unwrap()
+}
+
+fn lock(owner: &str) -> Request {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let attempt = Attempt([NEXT.fetch_add(1, Ordering::Relaxed); 16]);
+    Request::Lock { id: id(), owner: Owner::new(owner.as_bytes()).unwrap(), client: "test".into(), attempt }
+}
+
+fn call(engine: &Engine, request: Request, timeout_ms: u64) -> Result<Reply, Code> {
+    let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+    engine.call(request, deadline, &mut gate::enter().unwrap()).map_err(|error| error.code)
+}
+
+fn holder(engine: &Engine) -> Option<String> {
+    match call(engine, Request::Status { id: id() }, 1000) {
+        Ok(Reply::Status(entry)) => Some(String::from_utf8_lossy(entry.owner.as_bytes()).into_owned()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_lost_answer_is_found_again() {
+    for lost in [Deed::LoseAnswer, Deed::LoseRequest] {
+        let (engine, _) = engine(&[lost, Deed::Busy, lost], Deed::Apply);
+        assert!(matches!(call(&engine, lock("a"), 5000), Ok(Reply::Granted { .. })), "{lost:?}");
+        assert_eq!(holder(&engine).as_deref(), Some("a"));
+        assert_eq!(call(&engine, lock("b"), 5000), Err(Code::Held));
+    }
+}
+
+/// A caller that was told "unknown" may not hold a lock that nobody knows of: the next call finds it released.
+#[test]
+fn an_attempt_that_was_given_up_is_withdrawn() {
+    for lost in [Deed::LoseAnswer, Deed::LoseRequest] {
+        let (engine, script) = engine(&[], lost);
+        assert_eq!(call(&engine, lock("a"), 20), Err(Code::Unknown), "{lost:?}");
+        script.lock().unwrap().then = Some(Deed::Apply);
+        assert_eq!(holder(&engine), None);
+        assert!(call(&engine, lock("b"), 1000).is_ok());
+        assert_eq!(holder(&engine).as_deref(), Some("b"), "a withdrawal takes away no other attempt's lock");
+    }
+}
+
+#[test]
+fn a_failure_after_a_lost_answer_stays_unknown() {
+    let (engine, _) = engine(&[Deed::LoseAnswer, Deed::Fail], Deed::Apply);
+    assert_eq!(call(&engine, lock("a"), 5000), Err(Code::Unknown));
+    assert_eq!(holder(&engine), None);
+}
+
+#[test]
+fn the_last_user_tries_to_withdraw() {
+    let (engine, script) = engine(&[Deed::LoseAnswer, Deed::Fail], Deed::Apply);
+    assert_eq!(call(&engine, lock("a"), 5000), Err(Code::Unknown));
+    let before = script.lock().unwrap().batches.len();
+    engine.close();
+    assert_eq!(script.lock().unwrap().batches[before..], [1]);
+}
+
+#[test]
+fn a_busy_store_is_asked_until_the_time_is_up() {
+    let (engine, script) = engine(&[], Deed::Busy);
+    let begin = Instant::now();
+    assert_eq!(call(&engine, lock("a"), 50), Err(Code::Busy));
+    assert!(begin.elapsed() >= Duration::from_millis(50));
+    assert!(script.lock().unwrap().batches.len() > 3);
+    assert_eq!(call(&engine, lock("a"), 0), Err(Code::Busy), "with no time at all it is asked once");
+    script.lock().unwrap().then = Some(Deed::Apply);
+    assert_eq!(holder(&engine), None, "nothing of it is done later");
+}
+
+#[test]
+fn a_failure_is_told_at_once() {
+    let (engine, script) = engine(&[Deed::Fail], Deed::Apply);
+    assert_eq!(call(&engine, lock("a"), 5000), Err(Code::NoSpace));
+    assert_eq!(script.lock().unwrap().batches, [1]);
+}
+
+/// A defect in a store ends neither the host nor the callers that wait behind it.
+#[test]
+fn a_panic_is_contained() {
+    let (engine, _) = engine(&[Deed::Panic], Deed::Apply);
+    let codes: Vec<_> = thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| call(&engine, lock("a"), 5000))).collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+    });
+    assert!(codes.iter().all(|code| *code == Err(Code::Defect)), "{codes:?}");
+    assert_eq!(call(&engine, lock("a"), 5000), Err(Code::Defect));
+}
+
+/// While one thread is kept waiting by the store, others leave their requests; one batch then takes them all.
+#[test]
+fn callers_that_come_meanwhile_share_a_batch() {
+    const CALLERS: usize = 8;
+    let (engine, script) = engine(&[], Deed::Busy);
+    let winners = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(|| winners.fetch_add(call(&engine, lock("a"), 10_000).is_ok().into(), Ordering::Relaxed));
+        }
+        while script.lock().unwrap().batches.last() != Some(&CALLERS) {
+            thread::yield_now();
+        }
+        script.lock().unwrap().then = Some(Deed::Apply);
+    });
+    assert_eq!(winners.into_inner(), 1);
+    assert_eq!(script.lock().unwrap().batches.last(), Some(&CALLERS));
+}
+
+/// A call with little time, behind one that has much, gives up by itself.
+#[test]
+fn each_caller_has_its_own_time() {
+    let (engine, script) = engine(&[], Deed::Busy);
+    thread::scope(|scope| {
+        let patient = scope.spawn(|| call(&engine, lock("a"), 60_000));
+        while script.lock().unwrap().batches.is_empty() {
+            thread::yield_now();
+        }
+        assert_eq!(call(&engine, lock("b"), 30), Err(Code::Busy));
+        script.lock().unwrap().then = Some(Deed::Apply);
+        assert!(patient.join().unwrap().is_ok());
+    });
+}

@@ -1,0 +1,174 @@
+//! Opening and closing: dss_init, dss_init_uri, dss_fini.
+
+use super::guard;
+use crate::{
+    engine::handle,
+    model::{
+        error::{Code, Error},
+        uri::{MODE_DEFAULT, Uri},
+    },
+    sys,
+};
+use std::{
+    ffi::{OsString, c_char, c_int, c_void},
+    fs::{self, DirBuilder, Permissions},
+    io,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+    ptr,
+    sync::atomic::Ordering,
+};
+
+/// An open store. It may live on the stack, in a static variable or in another struct.
+///
+/// dss_init() or dss_init_uri() fills it, dss_fini() empties it. Any number of threads may use one handle at the same
+/// time, and any number of handles may be open on one store.
+#[repr(C)]
+#[derive(Debug)]
+#[allow(non_camel_case_types)]
+pub struct dss_handle {
+    /// Private. NULL when the handle is not open.
+    pub dh_conn: *mut c_void,
+}
+
+/// Open the store that the environment variable DSS_URI names.
+///
+/// With DSS_URI unset or empty the store is an SQLite file: /var/lib/dss/dss.db for root (the folder is made with mode
+/// 0755), else dss/dss.db in $XDG_STATE_HOME or, where that is unset or no full path, in ~/.local/state (folders are made
+/// with mode 0700). THIS DEFAULT DIFFERS FROM USER TO USER: programs that run as different users and are to share their
+/// locks must set DSS_URI. The environment is read by secure_getenv(3), so a set-user-ID program sees none of it.
+///
+/// @param[out]  handle  Handle to fill; whatever was in it is overwritten. On failure it is not open: its dh_conn is NULL.
+/// @return              0 on success, else as dss_init_uri(); also -EINVAL if the default is needed and HOME is unset.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
+    // SAFETY: the handle is NULL or a struct of the caller's.
+    unsafe {
+        open(handle, || match sys::environment(c"DSS_URI") {
+            Some(uri) => Uri::parse(uri.as_bytes()),
+            None => default_file().map(|path| Uri::file(path, MODE_DEFAULT)),
+        })
+    }
+}
+
+/// Open the store that a connection string names.
+///
+///     sqlite:/path/file.db        an SQLite file, for the processes of one host; also a bare path without "sqlite:"
+///     memory:  memory:NAME        a store of this process alone: handles of one NAME (also the empty one) share it, and
+///                                 it is gone with the last of them; for unit tests of programs that use the library
+///
+/// Options follow a '?' and are joined by '&', as in "sqlite:/path/file.db?mode=0660&timeout_ms=2000". The path is taken
+/// literally up to the '?' (no percent signs are decoded); a bare path is literal to its end and takes no options.
+///
+///     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000
+///     mode=OCTAL      the mode of a file that has to be created, such as 0660; default 0600, whatever the umask
+///
+/// A file that does not exist is created, its folder is not. SQLite keeps two more files beside it while it is open, FILE-wal
+/// and FILE-shm, with the same mode: the user needs the right to write in the folder. Keep the file on a local file system;
+/// do not rename, remove, hard-link or bind-mount it while it is open: each is found out and refused.
+///
+/// @param[out]  handle  Handle to fill; whatever was in it is overwritten. On failure it is not open: its dh_conn is NULL.
+/// @param[in]   uri     Connection string.
+/// @return              0 on success,
+///                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, or has an unknown or
+///                      malformed option: dss_last_error() names the part,
+///                     -ERANGE if timeout_ms is too large,
+///                     -ENAMETOOLONG if the file's full path is longer than 503 bytes: use a shorter one,
+///                     -ENOENT if the folder does not exist: make it,
+///                     -EACCES if the user may not write the file or its folder,
+///                     -EROFS, -ENOSPC, -EDQUOT, -EMFILE, -EIO as the system says,
+///                     -EUCLEAN if the file is not a dss store or is damaged: it is left untouched,
+///                     -EPROTONOSUPPORT if the file was written by a newer libdss (it is left untouched: update), or this
+///                      library was built without that kind of store,
+///                     -EREMOTE if the file would be on a network file system (NFS, Lustre, GPFS, CIFS, 9p, ...), where
+///                      SQLite's locks do not hold,
+///                     -EMLINK if the file has a second name (hard link, bind mount of the file): remove it,
+///                     -EBUSY if other processes kept the file locked beyond timeout_ms,
+///                     -ECHILD in a process that was made by _Fork(3), clone(2) or vfork(2),
+///                     -ENOMEM, -ENOTRECOVERABLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dss_init_uri(handle: *mut dss_handle, uri: *const c_char) -> c_int {
+    // SAFETY: the handle is NULL or a struct of the caller's, and the uri NULL or a string.
+    unsafe { open(handle, || Uri::parse(guard::text("uri", uri)?)) }
+}
+
+/// Close a handle. No lock is released by it: a lock belongs to its owner's name, not to a handle or a process.
+///
+/// Calls that other threads have under way on the handle end as they would have, later ones give -EBADF. NULL, a handle
+/// that is not open, and a second call are harmless.
+///
+/// @param[in,out]  handle  Handle to close, or NULL. Its dh_conn is NULL afterwards.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dss_fini(handle: *mut dss_handle) {
+    // SAFETY: the handle is NULL or a struct of the caller's.
+    let Some(conn) = (unsafe { guard::conn_of(handle) }) else { return };
+    let number = conn.swap(ptr::null_mut(), Ordering::AcqRel) as usize;
+    guard::quiet_call(|inside| {
+        handle::close(number, inside);
+        Ok(())
+    });
+}
+
+/// # Safety
+/// `raw` is NULL or points to a `struct dss_handle`.
+unsafe fn open(raw: *mut dss_handle, uri: impl FnOnce() -> Result<Uri, Error>) -> c_int {
+    // SAFETY: as the caller says.
+    let conn = unsafe { guard::conn_of(raw) };
+    conn.inspect(|conn| conn.store(ptr::null_mut(), Ordering::Release));
+    guard::call(|inside| {
+        let conn =
+            conn.ok_or_else(|| Error::new(Code::Invalid, "handle is NULL: give the address of a struct dss_handle"))?;
+        let number = handle::open(&uri()?, inside)?;
+        conn.store(number as *mut c_void, Ordering::Release);
+        Ok(())
+    })
+}
+
+/// The file of the default store, in a folder that is made if it is not there.
+fn default_file() -> Result<PathBuf, Error> {
+    let (base, mode) = default_base()?;
+    let folder = base.join("dss");
+    make_folder(&folder, mode).map_err(|error| {
+        let code = match error.kind() {
+            io::ErrorKind::PermissionDenied => Code::Denied,
+            io::ErrorKind::ReadOnlyFilesystem => Code::ReadOnly,
+            io::ErrorKind::StorageFull => Code::NoSpace,
+            _ => Code::Missing,
+        };
+        let text = format!("the folder {} can't be made: {error}; set DSS_URI to name another place", folder.display());
+        Error::new(code, text)
+    })?;
+    Ok(folder.join("dss.db"))
+}
+
+fn default_base() -> Result<(PathBuf, u32), Error> {
+    if sys::is_root() {
+        return Ok(("/var/lib".into(), 0o755));
+    }
+    let full_path = |value: &OsString| Path::new(value).is_absolute();
+    if let Some(state) = sys::environment(c"XDG_STATE_HOME").filter(full_path) {
+        return Ok((state.into(), 0o700));
+    }
+    match sys::environment(c"HOME") {
+        Some(home) => Ok((PathBuf::from(home).join(".local/state"), 0o700)),
+        None => Err(Error::new(Code::Invalid, "neither DSS_URI nor HOME is set: set DSS_URI to name the store")),
+    }
+}
+
+/// Makes the folder, and those above it that are missing, with this mode whatever the umask.
+fn make_folder(folder: &Path, mode: u32) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent() {
+        make_folder(above, mode)?;
+    }
+    match DirBuilder::new().mode(mode).create(folder) {
+        Ok(()) => fs::set_permissions(folder, Permissions::from_mode(mode)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,25 @@
+//! libdss: named locks for C programs, in a store that many processes share.
+//!
+//! The layers, each knowing only those below it:
+//!
+//! | layer | what it does |
+//! |---|---|
+//! | `ffi` | the C functions of `dss.h`: check, convert, call, map |
+//! | `engine` | handles, batches, retries, forks |
+//! | `store` | one transaction for a batch, in memory or in a SQLite file |
+//! | `model` | names, requests, the rules of the lock, errors: no I/O |
+//!
+//! `clock` reads the clocks and `sys` calls the system where the standard library can't. `unsafe` code stands in `ffi`,
+//! in `sys` and where the SQLite store meets SQLite's C side; nowhere else. `docs/design.md` has the whole picture.
+
+#![deny(unsafe_code)]
+
+mod clock;
+pub mod engine;
+#[allow(unsafe_code)]
+pub mod ffi;
+pub mod model;
+mod mutant;
+pub mod store;
+#[allow(unsafe_code)]
+mod sys;

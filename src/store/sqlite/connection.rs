@@ -1,0 +1,283 @@
+//! One connection to a store's file: the one place that runs SQL.
+
+use super::{
+    errors::Failure,
+    file_locks::Joined,
+    place::Place,
+    schema,
+    statement::{Row, Statement, Value},
+    vfs,
+    watch::Watch,
+};
+use crate::{
+    clock,
+    model::{
+        error::{Code, Error},
+        name::{LockId, Owner},
+        request::{Attempt, Entry, Outcome, Request},
+        rules::{Change, Moment, decide},
+    },
+    store::Fault,
+};
+use rusqlite::{Connection as Sql, FileControl, OpenFlags, config::DbConfig};
+
+/// The only connection of this process to the file: two would share SQLite's per-process table of locks.
+pub struct Connection {
+    /// Before `sql`, so that it is dropped first.
+    statements: Statements,
+    sql: Sql,
+    watch: Watch,
+    path: String,
+    seen: Seen,
+}
+
+/// Every statement of a call, prepared once.
+struct Statements {
+    begin: Statement,
+    commit: Statement,
+    rollback: Statement,
+    select: Statement,
+    insert: Statement,
+    update: Statement,
+    delete: Statement,
+    select_last_token: Statement,
+    update_last_token: Statement,
+    select_version: Statement,
+}
+
+/// What the last look at the store showed; it holds as long as nobody else has written.
+#[derive(Default)]
+struct Seen {
+    data_version: u32,
+    last_token: Option<u64>,
+}
+
+/// Why a transaction can't go on.
+enum Stop {
+    Sql(Failure),
+    Refused(Error),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Sql(failure)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Refused(error)
+    }
+}
+
+impl Stop {
+    fn fault(self, path: &str) -> Fault {
+        match self {
+            Stop::Refused(error) => Fault::Failed(error),
+            Stop::Sql(failure) => failure.fault(path),
+        }
+    }
+}
+
+impl Connection {
+    pub fn open(place: &Place) -> Result<Connection, Fault> {
+        vfs::install().map_err(Fault::Failed)?;
+        let path = place.path.display().to_string();
+        // The file exists: SQLite must never make one in its place, nor follow a link to another.
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let sql = Sql::open_with_flags(&place.path, flags).map_err(|error| Failure::at_open(&error).fault(&path))?;
+        admit(&sql, place, &path).map_err(|stop| stop.fault(&path))?;
+        let watch = Watch::begin(place);
+        let statements = Statements::prepare(&sql).map_err(|failure| failure.fault(&path))?;
+        let mut connection = Connection { statements, sql, watch, path, seen: Seen::default() };
+        // The first look tells whether the tables have what they must have.
+        let looked = connection.notice_others().and_then(|()| connection.last_token());
+        looked.map_err(|stop| stop.fault(&connection.path))?;
+        Ok(connection)
+    }
+
+    /// Reads, each in a snapshot of its own, without any lock that a writer needs.
+    pub fn read(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
+        let _joined = Joined::begin();
+        let read_one = |connection: &mut Connection, request: &Request| -> Result<Outcome, Stop> {
+            let current = connection.entry(request.id())?;
+            connection.notice_others()?;
+            connection.watch.check()?;
+            let moment = Moment { now_us: 0, last_token: 0 };
+            Ok(decide(request, current, &moment).1)
+        };
+        let answers: Result<Vec<Outcome>, Stop> = batch.iter().map(|request| read_one(self, request)).collect();
+        answers.map_err(|stop| stop.fault(&self.path))
+    }
+
+    /// One transaction for the whole batch. With `always` it writes, and so flushes, even if the batch changes nothing.
+    pub fn write(&mut self, batch: &[&Request], always: bool) -> Result<Vec<Outcome>, Fault> {
+        let _joined = Joined::begin();
+        match self.transact(batch, always) {
+            Ok(outcomes) => Ok(outcomes),
+            Err(stop) => {
+                let fault = stop.fault(&self.path);
+                self.roll_back();
+                Err(fault)
+            }
+        }
+    }
+
+    fn transact(&mut self, batch: &[&Request], always: bool) -> Result<Vec<Outcome>, Stop> {
+        self.statements.begin.run(&self.sql, &[], drop_row)?;
+        // Now no other process can write. Is the path still ours, and the schema one that we know?
+        self.watch.check()?;
+        self.notice_others()?;
+        let before = self.last_token()?;
+        let mut moment = Moment { now_us: clock::now_us(), last_token: before };
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for request in batch {
+            outcomes.push(self.write_one(request, &mut moment)?);
+        }
+        if moment.last_token != before || always {
+            let values = [Value::Integer(moment.last_token as i64)];
+            self.statements.update_last_token.run(&self.sql, &values, drop_row)?;
+        }
+        self.statements.commit.run(&self.sql, &[], drop_row)?;
+        self.seen = Seen { data_version: self.data_version()?, last_token: Some(moment.last_token) };
+        Ok(outcomes)
+    }
+
+    fn write_one(&mut self, request: &Request, moment: &mut Moment) -> Result<Outcome, Stop> {
+        let id = request.id();
+        let current = self.entry(id)?;
+        let was_there = current.is_some();
+        let (change, outcome) = decide(request, current, moment);
+        match change {
+            Change::Keep => {}
+            Change::Put(entry) => {
+                moment.last_token = moment.last_token.max(entry.token);
+                self.put(id, &entry, was_there)?;
+            }
+            Change::Remove => drop(self.statements.delete.run(&self.sql, &[Value::Blob(id.as_bytes())], drop_row)?),
+        }
+        Ok(outcome)
+    }
+
+    fn put(&mut self, id: &LockId, entry: &Entry, was_there: bool) -> Result<(), Failure> {
+        let values = [
+            Value::Blob(id.as_bytes()),
+            Value::Blob(entry.owner.as_bytes()),
+            Value::Integer(entry.token as i64),
+            Value::Blob(&entry.attempt.0),
+            Value::Integer(entry.taken_us),
+            Value::Integer(entry.refreshed_us),
+            Value::Text(&entry.client),
+        ];
+        let Statements { insert, update, .. } = &mut self.statements;
+        let statement = if was_there { update } else { insert };
+        statement.run(&self.sql, &values, drop_row).map(drop)
+    }
+
+    fn entry(&mut self, id: &LockId) -> Result<Option<Entry>, Stop> {
+        let found = self.statements.select.run(&self.sql, &[Value::Blob(id.as_bytes())], entry_of)?;
+        let damaged = |cause| {
+            Error::new(
+                Code::NotAStore,
+                format!("{}: the row of lock {id} is damaged: {cause}; restore the file", self.path),
+            )
+        };
+        Ok(found.transpose().map_err(damaged)?)
+    }
+
+    /// If others have written since our last look, what we remember is void, and they may be of a newer version.
+    fn notice_others(&mut self) -> Result<(), Stop> {
+        let data_version = self.data_version()?;
+        if data_version == self.seen.data_version {
+            return Ok(());
+        }
+        let version = self.statements.select_version.run(&self.sql, &[], |row| row.integer(0))?.unwrap_or(0);
+        if version > i64::from(schema::VERSION) {
+            return Err(schema::too_new(self.watch.path(), version as u32).into());
+        }
+        self.seen = Seen { data_version, last_token: None };
+        Ok(())
+    }
+
+    fn data_version(&self) -> Result<u32, Failure> {
+        let mut data_version = 0;
+        let control = FileControl::DataVersion(&mut data_version);
+        self.sql.file_control(Some(c"main"), control).map_err(|error| Failure::on(&self.sql, &error))?;
+        Ok(data_version)
+    }
+
+    fn last_token(&mut self) -> Result<u64, Stop> {
+        if let Some(token) = self.seen.last_token {
+            return Ok(token);
+        }
+        let token = self.statements.select_last_token.run(&self.sql, &[], |row| row.integer(0))?;
+        let lost =
+            || Error::new(Code::NotAStore, format!("{}: the last token is missing; restore the file", self.path));
+        Ok(token.ok_or_else(lost)? as u64)
+    }
+
+    fn roll_back(&mut self) {
+        self.seen = Seen::default();
+        if !self.sql.is_autocommit() {
+            // SQLite can't fail to forget; where it has rolled back by itself there is nothing left to do.
+            let _ = self.statements.rollback.run(&self.sql, &[], drop_row);
+        }
+    }
+
+    /// Closes at once, without moving the log into the database: a fork waits for it.
+    pub fn close_quickly(self) {
+        let _ = self.sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
+}
+
+impl Statements {
+    #[allow(unsafe_code)]
+    fn prepare(sql: &Sql) -> Result<Statements, Failure> {
+        // SAFETY: the statements stand before the connection in the one struct that has both.
+        let prepare = |text| unsafe { Statement::prepare(sql, text) };
+        Ok(Statements {
+            begin: prepare(schema::BEGIN)?,
+            commit: prepare(schema::COMMIT)?,
+            rollback: prepare(schema::ROLLBACK)?,
+            select: prepare(schema::SELECT)?,
+            insert: prepare(schema::INSERT)?,
+            update: prepare(schema::UPDATE)?,
+            delete: prepare(schema::DELETE)?,
+            select_last_token: prepare(schema::SELECT_LAST_TOKEN)?,
+            update_last_token: prepare(schema::UPDATE_LAST_TOKEN)?,
+            select_version: prepare(schema::SELECT_VERSION)?,
+        })
+    }
+}
+
+/// Sees to it that SQLite opened the very file that was found, and that it is a store; makes the tables of a new one.
+fn admit(sql: &Sql, place: &Place, path: &str) -> Result<(), Stop> {
+    let refused = |code, text: String| Err(Stop::Refused(Error::new(code, text)));
+    let mut moved = 0;
+    let asked = sql.file_control(Some(c"main"), FileControl::HasMoved(&mut moved));
+    place.check()?;
+    if moved != 0 {
+        return refused(Code::Moved, format!("{path} was replaced while it was opened: open it again"));
+    }
+    let prepared = asked.and_then(|()| schema::configure(sql)).and_then(|()| schema::prepare(sql));
+    let id = prepared.and_then(|()| Ok((sql.is_readonly(c"main")?, schema::application_id(sql)?)));
+    match id.map_err(|error| Failure::on(sql, &error))? {
+        (true, _) => refused(Code::ReadOnly, format!("{path} can't be written: see its rights and its file system")),
+        (false, schema::APPLICATION_ID) => Ok(()),
+        (false, _) => refused(Code::NotAStore, format!("{path} is another program's database: give another path")),
+    }
+}
+
+fn drop_row(_: &Row) {}
+
+fn entry_of(row: &Row) -> Result<Entry, String> {
+    Ok(Entry {
+        owner: Owner::new(row.bytes(0)).map_err(|error| error.text)?,
+        token: row.integer(1) as u64,
+        attempt: Attempt(row.bytes(2).try_into().map_err(|_| "the attempt id is not 16 bytes long")?),
+        taken_us: row.integer(3),
+        refreshed_us: row.integer(4),
+        client: String::from_utf8_lossy(row.bytes(5)).into(),
+    })
+}

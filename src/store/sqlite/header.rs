@@ -1,0 +1,98 @@
+//! A look at the first bytes of a file before SQLite may open it.
+//!
+//! SQLite finishes whatever it finds half done when it opens a file: a foreign database would be changed by that.
+
+use super::{schema, vfs};
+use std::{fs::File, io, io::Read, path::Path};
+
+/// What the file is.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Header {
+    Empty,
+    Ours,
+    /// Ours, written by a newer version of the library.
+    Newer(u32),
+    Foreign(&'static str),
+}
+
+/// The parts of SQLite's header that matter here (sqlite.org/fileformat2.html, "The Database Header").
+const LENGTH: usize = 100;
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+const USER_VERSION: usize = 60;
+const APPLICATION_ID: usize = 68;
+/// How a rollback journal begins (the same page, "The Rollback Journal").
+const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+
+pub fn look(path: &Path) -> io::Result<Header> {
+    let head = read_head(path)?;
+    Ok(match classify(&head) {
+        // The power failed while the file was being made: its journal takes SQLite back to the empty file.
+        Header::Foreign(_) if head.iter().all(|byte| *byte == 0) && has_journal(path) => Header::Empty,
+        header => header,
+    })
+}
+
+fn classify(head: &[u8]) -> Header {
+    if head.is_empty() {
+        return Header::Empty;
+    }
+    if !head.starts_with(MAGIC) {
+        return Header::Foreign("it has no SQLite header");
+    }
+    if head.len() < LENGTH {
+        return Header::Foreign("it is cut short");
+    }
+    let number = |place: usize| u32::from_be_bytes([head[place], head[place + 1], head[place + 2], head[place + 3]]);
+    match (number(APPLICATION_ID), number(USER_VERSION)) {
+        (schema::APPLICATION_ID, version) if version > schema::VERSION => Header::Newer(version),
+        (schema::APPLICATION_ID, _) => Header::Ours,
+        _ => Header::Foreign("it is the SQLite database of another program"),
+    }
+}
+
+fn has_journal(path: &Path) -> bool {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-journal");
+    read_head(Path::new(&name)).is_ok_and(|head| head.starts_with(&JOURNAL_MAGIC))
+}
+
+fn read_head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(LENGTH);
+    let file = vfs::open_to_look(path)?;
+    let read = (&file as &File).take(LENGTH as u64).read_to_end(&mut head);
+    vfs::close_carefully(file);
+    read.map(|_| head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(application: u32, version: u32) -> Vec<u8> {
+        let mut head = vec![0; LENGTH];
+        head[..16].copy_from_slice(MAGIC);
+        head[USER_VERSION..][..4].copy_from_slice(&version.to_be_bytes());
+        head[APPLICATION_ID..][..4].copy_from_slice(&application.to_be_bytes());
+        head
+    }
+
+    #[test]
+    fn files_are_told_apart() {
+        assert_eq!(classify(b""), Header::Empty);
+        assert_eq!(classify(&head(schema::APPLICATION_ID, schema::VERSION)), Header::Ours);
+        assert_eq!(classify(&head(schema::APPLICATION_ID, 99)), Header::Newer(99));
+        assert!(matches!(classify(&head(0, 0)), Header::Foreign(_)));
+        assert!(matches!(classify(&head(schema::APPLICATION_ID, 1)[..99]), Header::Foreign(_)));
+        assert!(matches!(classify(b"just text"), Header::Foreign(_)));
+    }
+
+    #[test]
+    fn a_file_whose_making_was_cut_off_is_empty_if_its_journal_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        std::fs::write(&path, [0; 8192]).unwrap();
+        assert!(matches!(look(&path).unwrap(), Header::Foreign(_)));
+        std::fs::write(folder.path().join("x.db-journal"), JOURNAL_MAGIC).unwrap();
+        assert_eq!(look(&path).unwrap(), Header::Empty);
+    }
+}

@@ -1,0 +1,256 @@
+//! Where a SQLite store's file is, and everything that must hold about it before and while SQLite uses it.
+
+use super::header::{self, Header};
+use crate::{
+    model::error::{Code, Error},
+    mutant, sys,
+};
+use std::{
+    fs::{self, Metadata},
+    io,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+/// The longest path: SQLite's own limit (MAX_PATHNAME in os_unix.c), less what `-journal` needs.
+const PATH_MAX: usize = 512 - 9;
+
+/// The file of a store: its full path, and the identity that the path must keep.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub path: PathBuf,
+    pub device: u64,
+    pub inode: u64,
+}
+
+impl Place {
+    /// Finds the file, makes it empty with this mode if there is none, and refuses what could not be used safely.
+    /// What is refused is left untouched.
+    pub fn find(asked: &Path, mode: u32) -> Result<Place, Error> {
+        let path = resolve(asked).map_err(|error| at(asked, "can't be found", &error))?;
+        if path.as_os_str().len() > PATH_MAX {
+            let text =
+                format!("the full path of {} is longer than {PATH_MAX} bytes: use a shorter one", asked.display());
+            return Err(Error::new(Code::TooLong, text));
+        }
+        let folder = path.parent().unwrap_or(Path::new("/")).to_path_buf();
+        refuse_network(&folder)?;
+        if !path.exists() {
+            sys::check_writable(&folder).map_err(|error| at(&folder, "can't be written", &error))?;
+            sys::make_file(&path, mode).map_err(|error| at(&path, "can't be created", &error))?;
+        }
+        let found = fs::symlink_metadata(&path).map_err(|error| at(&path, "can't be looked at", &error))?;
+        let place = Place { device: found.dev(), inode: found.ino(), path };
+        place.admit(&found, &folder)?;
+        Ok(place)
+    }
+
+    fn admit(&self, found: &Metadata, folder: &Path) -> Result<(), Error> {
+        if !found.is_file() {
+            let text = format!("{} is not a file: a dss store is an ordinary file", self.path.display());
+            return Err(Error::new(Code::NotAStore, text));
+        }
+        refuse_second_name(&self.path, found)?;
+        self.refuse_mount()?;
+        for path in [&self.path, folder] {
+            // SQLite keeps the files -wal and -shm beside the database, so the folder must be writable too.
+            sys::check_writable(path).map_err(|error| at(path, "can't be read and written", &error))?;
+        }
+        match header::look(&self.path).map_err(|error| at(&self.path, "can't be read", &error))? {
+            Header::Empty | Header::Ours => Ok(()),
+            Header::Newer(version) => Err(super::schema::too_new(&self.path, version)),
+            Header::Foreign(_) if mutant::on("foreign_file") => Ok(()),
+            Header::Foreign(what) => {
+                let text = format!(
+                    "{} is not a dss store, or is damaged ({what}): it was left untouched; give another path, or \
+                     restore the file",
+                    self.path.display()
+                );
+                Err(Error::new(Code::NotAStore, text))
+            }
+        }
+    }
+
+    /// Whether the path still names this very file, and no other name does.
+    pub fn check(&self) -> Result<(), Error> {
+        let found = match fs::symlink_metadata(&self.path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.moved(),
+            Err(error) => return Err(at(&self.path, "can't be looked at", &error).after_init()),
+        };
+        if (found.dev(), found.ino()) != (self.device, self.inode) {
+            return self.moved();
+        }
+        refuse_second_name(&self.path, &found)
+    }
+
+    fn moved(&self) -> Result<(), Error> {
+        if mutant::on("moved") {
+            return Ok(());
+        }
+        let text = format!(
+            "{} was moved, replaced or removed while it was open: close the handle and open it again; locks taken in \
+             the former file are not in the new one",
+            self.path.display()
+        );
+        Err(Error::new(Code::Moved, text))
+    }
+
+    /// A file that is itself a mount point has its side files under another name elsewhere.
+    fn refuse_mount(&self) -> Result<(), Error> {
+        let mounted = sys::is_mount_root(&self.path).map_err(|error| at(&self.path, "can't be looked at", &error))?;
+        if !mounted || mutant::on("mount_root") {
+            return Ok(());
+        }
+        let text = format!(
+            "{} is a bind mount of a single file, so the file has a second name that libdss can't see: mount its folder \
+             instead",
+            self.path.display()
+        );
+        Err(Error::new(Code::SecondName, text))
+    }
+}
+
+/// Two names of one file have two sets of side files, and SQLite would grant each lock twice.
+fn refuse_second_name(path: &Path, found: &Metadata) -> Result<(), Error> {
+    if found.nlink() <= 1 || mutant::on("hard_link") {
+        return Ok(());
+    }
+    let text = format!(
+        "{} has {} names (hard links): programs that use different names would each get the same lock; remove the other \
+         names",
+        path.display(),
+        found.nlink()
+    );
+    Err(Error::new(Code::SecondName, text))
+}
+
+/// The full path, free of symbolic links, also where the file does not exist yet.
+fn resolve(asked: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(asked) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(asked).is_err() => {
+            let name = asked.file_name().ok_or(error)?;
+            let folder = asked.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if asked.as_os_str().as_bytes().ends_with(b"/") {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            Ok(fs::canonicalize(folder)?.join(name))
+        }
+        other => other,
+    }
+}
+
+/// File systems whose locks or shared memory do not hold between hosts; statfs(2) and linux/magic.h have the numbers.
+const NETWORK: &[(u64, &str)] = &[
+    (0x6969, "NFS"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x517b, "SMB"),
+    (0x0102_1997, "9p"),
+    (0x00c3_6400, "Ceph"),
+    (0x5346_414f, "AFS"),
+    (0x6b41_4653, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x564c, "NCP"),
+    (0x7461_636f, "OCFS2"),
+    (0x0116_1970, "GFS2"),
+    (0x1983_0326, "BeeGFS"),
+    (0x2003_0528, "OrangeFS"),
+    (0xaad7_aaea, "PanFS"),
+    (0x786f_4256, "a VirtualBox shared folder"),
+];
+const FUSE: u64 = 0x6573_5546;
+/// FUSE file systems of one host; any other may be remote.
+const LOCAL_FUSE: &[&str] = &["fuseblk", "fuse.fuse-overlayfs"];
+
+fn refuse_network(folder: &Path) -> Result<(), Error> {
+    let kind = sys::filesystem_kind(folder).map_err(|error| at(folder, "can't be looked at", &error))?;
+    let name = match NETWORK.iter().find(|(magic, _)| *magic == kind) {
+        Some((_, name)) => (*name).to_owned(),
+        None if kind == FUSE => match fuse_type(folder) {
+            Some(name) if LOCAL_FUSE.contains(&name.as_str()) => return Ok(()),
+            name => name.unwrap_or_else(|| "FUSE".into()),
+        },
+        None => return Ok(()),
+    };
+    if mutant::on("network_fs") {
+        return Ok(());
+    }
+    let text = format!(
+        "{} is on {name}, a network file system, where SQLite's locks do not hold: use a local folder, or PostgreSQL \
+         (postgresql://...) or etcd (etcd://...) for locks of many hosts",
+        folder.display()
+    );
+    Err(Error::new(Code::Network, text))
+}
+
+/// The type of the file system mounted from the folder's device, as /proc/self/mountinfo names it (proc(5)).
+fn fuse_type(folder: &Path) -> Option<String> {
+    let device = fs::metadata(folder).ok()?.dev();
+    let device = format!("{}:{}", libc::major(device), libc::minor(device));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&device))?;
+    line.split(" - ").nth(1)?.split(' ').next().map(str::to_owned)
+}
+
+/// What the system said about a path when a store was to be opened.
+fn at(path: &Path, what: &str, error: &io::Error) -> Error {
+    let code = match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => Code::Denied,
+        Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => Code::Missing,
+        Some(errno) => super::errors::code_of(errno),
+        None if error.kind() == io::ErrorKind::NotFound => Code::Missing,
+        None => Code::Invalid,
+    };
+    let cure = match code {
+        Code::Denied => "; run as a user who may, or choose another path",
+        Code::Missing => "; make the folder first, or choose another path",
+        Code::ReadOnly => "; choose a path on a file system that can be written",
+        Code::NoSpace | Code::Quota => "; make room first",
+        _ => "",
+    };
+    Error::new(code, format!("{} {what}: {error}{cure}", path.display()))
+}
+
+impl Error {
+    /// After init, lost rights or a lost folder mean that the store can't be reached.
+    pub(super) fn after_init(mut self) -> Error {
+        if matches!(self.code, Code::Denied | Code::Missing) {
+            self.code = Code::Unreachable;
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_resolved_before_the_file_exists() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        std::os::unix::fs::symlink(&real, real.join("link")).unwrap();
+        std::os::unix::fs::symlink(real.join("nowhere"), real.join("dangling")).unwrap();
+        assert_eq!(resolve(&real.join("link/x.db")).unwrap(), real.join("x.db"));
+        assert!(resolve(&real.join("missing/x.db")).is_err());
+        assert!(resolve(&real.join("dangling")).is_err());
+        assert!(resolve(&real.join("new/")).is_err());
+    }
+
+    #[test]
+    fn a_second_name_is_refused_while_it_exists() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let place = Place::find(&path, 0o600).unwrap();
+        fs::hard_link(&path, folder.path().join("y.db")).unwrap();
+        assert_eq!(place.check().unwrap_err().code, Code::SecondName);
+        assert_eq!(Place::find(&path, 0o600).unwrap_err().code, Code::SecondName);
+        fs::remove_file(folder.path().join("y.db")).unwrap();
+        assert!(place.check().is_ok());
+        fs::rename(&path, folder.path().join("z.db")).unwrap();
+        assert_eq!(place.check().unwrap_err().code, Code::Moved);
+    }
+}

@@ -1,0 +1,137 @@
+//! What a dss store looks like as a SQLite database, and all of its SQL.
+
+use crate::model::error::{Code, Error};
+use rusqlite::{Connection, config::DbConfig};
+use std::path::Path;
+
+/// "dss" and a byte of ours, in the header field that tells programs' files apart.
+pub const APPLICATION_ID: u32 = 0x6473_7301;
+/// The version of the tables, in SQLite's user_version. A library leaves a store of a newer version alone.
+pub const VERSION: u32 = 1;
+
+/// One row for each held lock. Names are bytes, so they are blobs: comparing blobs knows no locale. Times are UTC
+/// microseconds.
+///
+/// The row with the empty id, which no lock can have, is the store's own: its token is the last one granted. It stands in
+/// the same b-tree so that a grant and its token are, in a store of a few locks, one page and one write.
+const TABLES: &str = "
+    CREATE TABLE lock (
+        id BLOB PRIMARY KEY,
+        owner BLOB NOT NULL,
+        token INTEGER NOT NULL,
+        attempt BLOB NOT NULL,
+        taken_us INTEGER NOT NULL,
+        refreshed_us INTEGER NOT NULL,
+        client TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO lock VALUES (x'', x'', 0, x'', 0, 0, '');
+";
+
+pub const BEGIN: &str = "BEGIN IMMEDIATE";
+pub const COMMIT: &str = "COMMIT";
+pub const ROLLBACK: &str = "ROLLBACK";
+pub const SELECT: &str = "SELECT owner, token, attempt, taken_us, refreshed_us, client FROM lock WHERE id = ?1";
+pub const INSERT: &str = "INSERT INTO lock (id, owner, token, attempt, taken_us, refreshed_us, client) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub const UPDATE: &str = "UPDATE lock SET owner = ?2, token = ?3, attempt = ?4, taken_us = ?5, refreshed_us = ?6, \
+     client = ?7 WHERE id = ?1";
+pub const DELETE: &str = "DELETE FROM lock WHERE id = ?1";
+pub const SELECT_LAST_TOKEN: &str = "SELECT token FROM lock WHERE id = x''";
+pub const UPDATE_LAST_TOKEN: &str = "UPDATE lock SET token = ?1 WHERE id = x''";
+pub const SELECT_VERSION: &str = "PRAGMA user_version";
+
+/// Makes the connection one that is durable, trusts nothing in the file, and takes no time of its own.
+pub fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(std::time::Duration::ZERO)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+    connection.execute_batch(PRAGMAS)
+}
+
+/// Small pages, since each commit writes and sums up whole ones. A short log, since SQLite walks a chain of all of a
+/// page's versions in it at each commit: with 1000 pages, its default, that is a quarter of a commit's instructions.
+const PRAGMAS: &str = "
+    PRAGMA page_size = 1024;
+    PRAGMA wal_autocheckpoint = 500;
+    PRAGMA journal_size_limit = 4194304;
+    PRAGMA mmap_size = 0;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA trusted_schema = OFF;
+    PRAGMA cell_size_check = ON;
+    PRAGMA synchronous = EXTRA;
+";
+
+/// Makes the tables if the file is empty, and puts the file into WAL mode. Many processes may do this at once.
+pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    if application_id(connection)? == 0 && is_empty(connection)? {
+        connection.execute_batch(BEGIN)?;
+        let made = if is_empty(connection)? { make(connection) } else { Ok(()) };
+        connection.execute_batch(if made.is_ok() { COMMIT } else { ROLLBACK })?;
+        made?;
+    }
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    if mode != "wal" {
+        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    }
+    // In WAL mode, FULL flushes each commit before it is answered.
+    connection.execute_batch("PRAGMA synchronous = FULL")
+}
+
+/// The application id is written together with the tables and before WAL mode, so it is in the file itself.
+fn make(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(TABLES)?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", VERSION)
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
+}
+
+pub fn application_id(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.query_row("PRAGMA application_id", [], |row| row.get(0))
+}
+
+pub fn too_new(path: &Path, version: u32) -> Error {
+    let text = format!(
+        "{} was written by a newer libdss (schema {version}, this library knows {VERSION}): it was left untouched; \
+         update libdss",
+        path.display()
+    );
+    Error::new(Code::Unsupported, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cargo reads the options from .cargo/config.toml, and does so silently not at all from another folder.
+    #[test]
+    fn sqlite_is_compiled_as_intended() {
+        let sql = Connection::open_in_memory().unwrap();
+        let mut select = sql.prepare("PRAGMA compile_options").unwrap();
+        let options: Vec<String> = select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        for wanted in ["OMIT_LOAD_EXTENSION", "OMIT_SHARED_CACHE", "DEFAULT_MEMSTATUS=0"] {
+            assert!(options.iter().any(|option| option == wanted), "{wanted} in {options:?}");
+        }
+        assert!(
+            !options.iter().any(|option| option.starts_with("ENABLE_FTS") || option == "ENABLE_RTREE"),
+            "{options:?}"
+        );
+        assert!(rusqlite::version_number() >= 3_051_003);
+    }
+
+    #[test]
+    fn the_tables_are_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        for _ in 0..2 {
+            let sql = Connection::open(&path).unwrap();
+            configure(&sql).unwrap();
+            prepare(&sql).unwrap();
+            assert_eq!(application_id(&sql).unwrap(), APPLICATION_ID);
+            assert_eq!(sql.query_row("SELECT count(*) FROM lock", [], |row| row.get(0)), Ok(1));
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! How SQLite's C side talks to the system here: some of its system calls are ours.
+//!
+//! * `fcntl`: see [`super::file_locks`].
+//! * `close`: our close(2) would drop the POSIX locks that the host's own SQLite holds on the same file. A file that the
+//!   process holds such locks on is put aside and closed later.
+//! * `open`: keeps the descriptors 0 to 2 free, which a daemon may have closed and others write to.
+//! * `pwrite`: notes when a limit of file sizes was hit, since the kernel sends a signal then.
+
+use super::file_locks;
+use crate::{
+    model::error::{Code, Error},
+    mutant,
+    sys::signals,
+};
+use once_cell::sync::OnceCell;
+use rusqlite::ffi;
+use std::{
+    ffi::{CStr, c_char, c_int, c_void},
+    fs::{self, File},
+    io,
+    mem::{self, MaybeUninit},
+    os::{
+        fd::{FromRawFd, IntoRawFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("the SQLite store needs 64-bit Linux: its struct flock has 64-bit offsets");
+
+/// Files that wait for the end of the host's own locks on them.
+static PUT_ASIDE: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+
+/// Puts our system calls in place, once in a process, before the first connection.
+pub fn install() -> Result<(), Error> {
+    static DONE: OnceCell<()> = OnceCell::new();
+    DONE.get_or_try_init(|| {
+        if rusqlite::version_number() < 3_051_003 {
+            let text = format!("SQLite {} has the WAL-reset bug: libdss needs 3.51.3 or newer", rusqlite::version());
+            return Err(Error::new(Code::Unsupported, text));
+        }
+        // SAFETY: the name ends with NUL; SQLite gives its own VFS object, which lives as long as the process.
+        let vfs = unsafe { ffi::sqlite3_vfs_find(c"unix".as_ptr()) };
+        let calls: [(&CStr, *const c_void); 4] = [
+            (c"fcntl", file_locks::fcntl as *const c_void),
+            (c"close", our_close as *const c_void),
+            (c"open", our_open as *const c_void),
+            (c"pwrite", our_pwrite as *const c_void),
+        ];
+        calls.into_iter().filter(|(name, _)| !spared(name)).try_for_each(|(name, call)| set(vfs, name, call))
+    })
+    .copied()
+}
+
+fn spared(name: &CStr) -> bool {
+    (name == c"fcntl" && mutant::on("posix_locks")) || (name == c"open" && mutant::on("low_fds"))
+}
+
+fn set(vfs: *mut ffi::sqlite3_vfs, name: &CStr, call: *const c_void) -> Result<(), Error> {
+    // SAFETY: `vfs` is NULL or SQLite's unix VFS, which has xSetSystemCall since 3.7.7. The functions have the types
+    // that SQLite calls these by (aSyscall in os_unix.c); for fcntl, declared with "...", see there.
+    let rc = unsafe {
+        match vfs.as_ref().and_then(|unix| unix.xSetSystemCall) {
+            Some(replace) => {
+                replace(vfs, name.as_ptr(), Some(mem::transmute::<*const c_void, unsafe extern "C" fn()>(call)))
+            }
+            None => ffi::SQLITE_NOTFOUND,
+        }
+    };
+    if rc == ffi::SQLITE_OK {
+        return Ok(());
+    }
+    Err(Error::new(Code::Defect, format!("SQLite does not let its {} be replaced", name.to_string_lossy())))
+}
+
+unsafe extern "C" fn our_open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+    // SAFETY: as SQLite called it; the mode is read only where the flags create.
+    let fd = unsafe { libc::open(path, flags | libc::O_CLOEXEC, mode) };
+    if !(0..=2).contains(&fd) {
+        return fd;
+    }
+    // SAFETY: both calls take a descriptor that was just opened here and that nobody else knows.
+    unsafe {
+        let high = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3);
+        libc::close(fd);
+        high
+    }
+}
+
+unsafe extern "C" fn our_pwrite(fd: c_int, bytes: *const c_void, count: usize, offset: libc::off_t) -> isize {
+    // SAFETY: as SQLite called it.
+    let written = unsafe { libc::pwrite(fd, bytes, count, offset) };
+    if written < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EFBIG) {
+        signals::raised();
+    }
+    written
+}
+
+unsafe extern "C" fn our_close(fd: c_int) -> c_int {
+    let mut aside = PUT_ASIDE.lock().unwrap_or_else(PoisonError::into_inner);
+    aside.retain(|fd| {
+        let wait = host_has_locks(*fd);
+        if !wait {
+            // SAFETY: SQLite gave this descriptor up; it is ours since then.
+            unsafe { libc::close(*fd) };
+        }
+        wait
+    });
+    if host_has_locks(fd) {
+        file_locks::release(fd, 0, 0);
+        aside.push(fd);
+        return 0;
+    }
+    // SAFETY: as SQLite called it.
+    unsafe { libc::close(fd) }
+}
+
+/// Whether this process holds POSIX locks on the file, which are not ours, since we have none of that kind.
+fn host_has_locks(fd: RawFd) -> bool {
+    if mutant::on("close_drops") {
+        return false;
+    }
+    let mut found = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: fills the buffer; a bad descriptor is an error.
+    if unsafe { libc::fstat(fd, found.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: zeroed memory is a valid stat, and the call succeeded.
+    let inode = unsafe { found.assume_init() }.st_ino.to_string();
+    let process = std::process::id().to_string();
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    locks.lines().any(|line| is_posix_lock(line, &process, &inode))
+}
+
+/// A line of /proc/locks (proc(5)): `1: POSIX  ADVISORY  WRITE 708 08:01:1234 0 EOF`. The device is not compared: some
+/// file systems show another number than stat(2), and to close a file later than needed does no harm.
+fn is_posix_lock(line: &str, process: &str, inode: &str) -> bool {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    words.len() == 8 && words[1] == "POSIX" && words[4] == process && words[5].rsplit(':').next() == Some(inode)
+}
+
+/// Opens a file to read from it, as SQLite would.
+pub fn open_to_look(path: &Path) -> io::Result<File> {
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path ends with NUL.
+    let fd = unsafe { our_open(path.as_ptr(), libc::O_RDONLY | libc::O_NOFOLLOW, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, and nobody else's.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// Closes a file without taking away the locks that the host's own SQLite holds on it.
+pub fn close_carefully(file: File) {
+    // SAFETY: the descriptor is the caller's no more.
+    unsafe { our_close(file.into_raw_fd()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_lines_are_read() {
+        let line = "12: POSIX  ADVISORY  WRITE 708 fe:00:1234 1073741825 1073741825";
+        assert!(is_posix_lock(line, "708", "1234"));
+        assert!(!is_posix_lock(line, "709", "1234"));
+        assert!(!is_posix_lock(line, "708", "234"));
+        assert!(!is_posix_lock("1: OFDLCK ADVISORY  WRITE -1 fe:00:1234 0 EOF", "-1", "1234"));
+        assert!(!is_posix_lock("1: -> POSIX  ADVISORY  WRITE 708 fe:00:1234 0 EOF", "708", "1234"));
+    }
+}

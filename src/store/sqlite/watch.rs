@@ -1,0 +1,99 @@
+//! Sees to it, in every transaction, that the file still is where it was found.
+
+use super::place::Place;
+use crate::{clock, model::error::Error, sys::inotify::NameEvents};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// Asks what [`Place::check`] asks, at a fifth of its price: as long as the kernel reports nothing about the file's names,
+/// the path is walked only now and then, since a folder above it may have been renamed.
+pub struct Watch {
+    place: Place,
+    /// None where the user has no more inotify instances: then the path is walked each time.
+    events: Option<NameEvents>,
+    /// The last walk found all well, and is good until then.
+    good_until: Option<Instant>,
+}
+
+/// How long a walk of the path is good for.
+const GOOD_FOR: Duration = Duration::from_millis(100);
+
+impl Watch {
+    pub fn begin(place: &Place) -> Watch {
+        Watch { place: place.clone(), events: NameEvents::watch(&place.path).ok(), good_until: None }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.place.path
+    }
+
+    pub fn check(&mut self) -> Result<(), Error> {
+        let quiet = self.events.as_ref().is_some_and(|events| !events.any());
+        let now = clock::instant();
+        if quiet && self.good_until.is_some_and(|until| now < until) {
+            return Ok(());
+        }
+        self.good_until = None;
+        self.place.check()?;
+        self.good_until = Some(now + GOOD_FOR);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::error::Code;
+    use std::fs;
+
+    fn code(watch: &mut Watch) -> Option<Code> {
+        watch.check().err().map(|error| error.code)
+    }
+
+    #[test]
+    fn what_happens_to_the_names_is_seen_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("x.db"), folder.path().join("y.db"));
+        let place = Place::find(&path, 0o600).unwrap();
+        for walks_each_time in [false, true] {
+            let mut watch = Watch::begin(&place);
+            if walks_each_time {
+                watch.events = None;
+            }
+            for _ in 0..3 {
+                assert_eq!(code(&mut watch), None);
+                fs::hard_link(&path, &other).unwrap();
+                assert_eq!((code(&mut watch), code(&mut watch)), (Some(Code::SecondName), Some(Code::SecondName)));
+                fs::remove_file(&other).unwrap();
+                assert_eq!(code(&mut watch), None);
+                fs::rename(&path, &other).unwrap();
+                assert_eq!((code(&mut watch), code(&mut watch)), (Some(Code::Moved), Some(Code::Moved)));
+                fs::rename(&other, &path).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let mut watch = Watch::begin(&Place::find(&path, 0o600).unwrap());
+        assert_eq!(code(&mut watch), None);
+        fs::write(folder.path().join("new"), "").unwrap();
+        fs::rename(folder.path().join("new"), &path).unwrap();
+        assert_eq!(code(&mut watch), Some(Code::Moved));
+    }
+
+    #[test]
+    fn a_renamed_folder_is_seen_after_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("a")).unwrap();
+        let mut watch = Watch::begin(&Place::find(&folder.path().join("a/x.db"), 0o600).unwrap());
+        assert_eq!(code(&mut watch), None);
+        fs::rename(folder.path().join("a"), folder.path().join("b")).unwrap();
+        watch.good_until = watch.good_until.map(|until| until - GOOD_FOR);
+        assert_eq!(code(&mut watch), Some(Code::Moved));
+    }
+}

@@ -1,0 +1,39 @@
+//! inotify(7): the kernel's word when something happens to a file's names.
+
+use super::{c_path, checked};
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::fd::FromRawFd,
+    path::Path,
+};
+
+/// Tells whether a file was renamed, linked, unlinked or removed since it was asked last.
+pub struct NameEvents(File);
+
+impl NameEvents {
+    /// Watches the file that the path names now. Fails where the user has no more inotify instances.
+    pub fn watch(path: &Path) -> io::Result<NameEvents> {
+        let path = c_path(path)?;
+        // SAFETY: the flags are those of the call.
+        let fd = unsafe { libc::inotify_init1(libc::IN_NONBLOCK | libc::IN_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was just opened, and is nobody else's.
+        let events = NameEvents(unsafe { File::from_raw_fd(fd) });
+        let names = libc::IN_MOVE_SELF | libc::IN_DELETE_SELF | libc::IN_ATTRIB | libc::IN_DONT_FOLLOW;
+        // SAFETY: the path ends with NUL.
+        checked(unsafe { libc::inotify_add_watch(fd, path.as_ptr(), names) }.min(0))?;
+        Ok(events)
+    }
+
+    /// Whether there was an event, or none can be read any more. The kernel queues an event before the call that caused
+    /// it returns, so whoever renamed the file and goes on is seen.
+    pub fn any(&self) -> bool {
+        let mut buffer = [0; 4096];
+        // What the events say does not matter, only that there are any.
+        let read = (&self.0).read(&mut buffer);
+        !read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}

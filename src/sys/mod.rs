@@ -1,0 +1,116 @@
+//! The few calls of the operating system that the standard library has not got, each behind a safe function.
+
+pub mod inotify;
+pub mod signals;
+
+use std::{
+    ffi::{CStr, CString, OsString},
+    io,
+    mem::MaybeUninit,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::Path,
+};
+
+unsafe extern "C" {
+    fn secure_getenv(name: *const libc::c_char) -> *mut libc::c_char;
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+fn checked(rc: libc::c_int) -> io::Result<()> {
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// secure_getenv(3): nothing in a program that runs with more rights than its caller. Empty counts as unset.
+pub fn environment(name: &CStr) -> Option<OsString> {
+    // SAFETY: the name ends with NUL. The value is copied at once; a host that changes its environment in another
+    // thread meanwhile breaks getenv(3)'s own rule, as it would for every library.
+    let value = unsafe { secure_getenv(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: not NULL, so it points to a string that ends with NUL.
+    let bytes = unsafe { CStr::from_ptr(value) }.to_bytes().to_vec();
+    (!bytes.is_empty()).then(|| OsString::from_vec(bytes))
+}
+
+pub fn is_root() -> bool {
+    // SAFETY: has no preconditions.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// The kind of file system that holds the path: statfs(2)'s f_type.
+pub fn filesystem_kind(path: &Path) -> io::Result<u64> {
+    let path = c_path(path)?;
+    let mut found = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the path ends with NUL and the buffer is of the type that the call fills.
+    checked(unsafe { libc::statfs(path.as_ptr(), found.as_mut_ptr()) })?;
+    // SAFETY: zeroed memory is a valid statfs, and the call succeeded. The cast keeps the 32 bits of the magic number.
+    Ok(unsafe { found.assume_init() }.f_type as u64 & 0xffff_ffff)
+}
+
+/// Whether the path itself is where something was mounted. Kernels before 5.8 can't tell and say no.
+pub fn is_mount_root(path: &Path) -> io::Result<bool> {
+    let path = c_path(path)?;
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the path ends with NUL and the buffer is of the type that the call fills.
+    checked(unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_BASIC_STATS, found.as_mut_ptr()) })?;
+    // SAFETY: zeroed memory is a valid statx, and the call succeeded.
+    let found = unsafe { found.assume_init() };
+    Ok(found.stx_attributes & found.stx_attributes_mask & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+}
+
+/// Makes an empty file of exactly this mode, whatever the umask, without ever opening it: a close(2) would drop the
+/// locks that other code of this process may hold on it. False if there is something of that name already.
+pub fn make_file(path: &Path, mode: u32) -> io::Result<bool> {
+    let path = c_path(path)?;
+    // SAFETY: the path ends with NUL.
+    match checked(unsafe { libc::mknod(path.as_ptr(), libc::S_IFREG | mode, 0) }) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        other => other?,
+    }
+    // SAFETY: the path ends with NUL.
+    checked(unsafe { libc::fchmodat(libc::AT_FDCWD, path.as_ptr(), mode, libc::AT_SYMLINK_NOFOLLOW) })?;
+    Ok(true)
+}
+
+/// Fails as an open for reading and writing (a folder: for making files in it) by the effective user would fail.
+pub fn check_writable(path: &Path) -> io::Result<()> {
+    let folder = path.is_dir();
+    let path = c_path(path)?;
+    let want = libc::R_OK | libc::W_OK | if folder { libc::X_OK } else { 0 };
+    // SAFETY: the path ends with NUL.
+    checked(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), want, libc::AT_EACCESS) })
+}
+
+/// Random bytes from the kernel, for what must be unique everywhere.
+pub fn random_bytes() -> io::Result<[u8; 8]> {
+    let mut bytes = [0u8; 8];
+    // SAFETY: the buffer is as long as said. Requests of up to 256 bytes are not cut short, getrandom(2).
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if got == bytes.len() as isize { Ok(bytes) } else { Err(io::Error::last_os_error()) }
+}
+
+pub fn host_name() -> String {
+    let mut name = [0u8; 256];
+    // SAFETY: one byte less than the buffer has, so that it ends with NUL.
+    let rc = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
+    let text = CStr::from_bytes_until_nul(&name).unwrap_or_default().to_string_lossy();
+    if rc == 0 && !text.is_empty() { text.into_owned() } else { "unknown".into() }
+}
+
+/// Runs these around every fork(2) of the process: before it, then after it in the parent and in the child.
+pub fn on_fork(
+    prepare: unsafe extern "C" fn(),
+    parent: unsafe extern "C" fn(),
+    child: unsafe extern "C" fn(),
+) -> io::Result<()> {
+    // SAFETY: the three functions stay mapped, since the library is linked with -z nodelete.
+    match unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
