@@ -47,15 +47,8 @@ fn write_header(root: &Path) {
 
 /// C89 has no `//` comments; and no line ends in spaces.
 fn for_c89(header: &str) -> String {
-    let header = header.replace("}  // extern \"C\"", "}");
-    header.lines().map(|line| mend(line.trim_end()) + "\n").collect()
-}
-
-fn mend(line: &str) -> String {
-    match line.strip_prefix("#endif  //") {
-        Some(name) => format!("#endif /*{name} */"),
-        None => line.to_owned(),
-    }
+    let header = header.replace("// __cplusplus", "/* __cplusplus */").replace("  // extern \"C\"", "");
+    header.lines().map(|line| line.trim_end().replace("  // DSS_H", " /* DSS_H */") + "\n").collect()
 }
 
 fn version_macros() -> String {

@@ -121,7 +121,7 @@ struct dss_handle {
 
 #ifdef __cplusplus
 extern "C" {
-#endif // __cplusplus
+#endif /* __cplusplus */
 
 /**
  * Open the store that the environment variable DSS_URI names.
@@ -159,7 +159,7 @@ int dss_init(struct dss_handle *handle);
  *                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, or has an unknown or
  *                      malformed option: dss_last_error() names the part,
  *                     -ERANGE if timeout_ms is too large,
- *                     -ENAMETOOLONG if the file's full path is longer than 503 bytes: use a shorter one,
+ *                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
  *                     -ENOENT if the folder does not exist: make it,
  *                     -EACCES if the user may not write the file or its folder,
  *                     -EROFS, -ENOSPC, -EDQUOT, -EMFILE, -EIO as the system says,
@@ -317,7 +317,7 @@ int dss_init(struct dss_handle *handle);
  *                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, or has an unknown or
  *                      malformed option: dss_last_error() names the part,
  *                     -ERANGE if timeout_ms is too large,
- *                     -ENAMETOOLONG if the file's full path is longer than 503 bytes: use a shorter one,
+ *                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
  *                     -ENOENT if the folder does not exist: make it,
  *                     -EACCES if the user may not write the file or its folder,
  *                     -EROFS, -ENOSPC, -EDQUOT, -EMFILE, -EIO as the system says,
@@ -441,6 +441,6 @@ const char *dss_version(void);
 
 #ifdef __cplusplus
 }
-#endif /* __cplusplus */
+#endif  /* __cplusplus */
 
 #endif  /* DSS_H */

@@ -30,10 +30,15 @@ static void other_process(void *arg)
     free(uri);
 }
 
-static int other_gets(void)
+static void other_gets(int expected, const char *when)
 {
+    int rc;
+
     tell(&question, 1);
-    return hear(&answer);
+    rc = hear(&answer);
+    if (rc != expected)
+        fprintf(stderr, "%s: the other process gets %d, not %d\n", when, rc, expected);
+    CHECK(rc == expected);
 }
 
 static void open_and_close_a_handle(void)
@@ -54,20 +59,20 @@ static void every_close(struct dss_handle *early)
 {
     struct dss_handle second;
 
-    CHECK(other_gets() == -EBUSY);
+    other_gets(-EBUSY, "when the host began");
     dss_fini(early);
-    CHECK(other_gets() == -EBUSY);
+    other_gets(-EBUSY, "after the last handle was closed");
     open_and_close_a_handle();
-    CHECK(other_gets() == -EBUSY);
+    other_gets(-EBUSY, "after a handle was opened and closed");
     CHECK_RC(dss_init_uri(early, test_uri()), 0);
     CHECK_RC(dss_init_uri(&second, test_uri()), 0);
-    CHECK(other_gets() == -EBUSY);
+    other_gets(-EBUSY, "after two handles were opened");
     dss_fini(&second);
-    CHECK(other_gets() == -EBUSY);
+    other_gets(-EBUSY, "after one of two handles was closed");
     test_join(spawn(do_nothing, NULL));
-    CHECK(other_gets() == -EBUSY);
+    other_gets(-EBUSY, "after a fork");
     dss_fini(early);
-    CHECK(other_gets() == -EBUSY);
+    other_gets(-EBUSY, "at the end");
 }
 
 int main(void)
@@ -82,13 +87,13 @@ int main(void)
     other = spawn(other_process, NULL);
     CHECK_RC(dss_init_uri(&early, test_uri()), 0);
     host = host_open(test_uri() + strlen("sqlite:"));
-    CHECK(other_gets() == 0);
+    other_gets(0, "before the host begins");
     sql(host, "BEGIN IMMEDIATE");
     sql(host, "CREATE TABLE host_notes (note TEXT)");
     sql(host, "INSERT INTO host_notes VALUES ('mine')");
     every_close(&early);
     sql(host, "COMMIT");
-    CHECK(other_gets() == 0);
+    other_gets(0, "after the host's commit");
     CHECK(host_number(host, "SELECT count(*) FROM host_notes") == 1);
     host_integrity(host);
     CHECK(sqlite3_close(host) == SQLITE_OK);

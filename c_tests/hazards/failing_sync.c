@@ -13,7 +13,7 @@
  */
 #include "hazard.h"
 
-#define TRIES 30
+#define TRIES 16
 
 static char *uri, *answers_path;
 
@@ -124,7 +124,7 @@ int main(int argc, char **argv)
     CHECK(argc >= 3);
     snprintf(path, sizeof(path), "%s/dss.db", argv[2]);
     snprintf(answers, sizeof(answers), "%s/answers", argv[2]);
-    uri = sqlite_uri(path, "timeout_ms=300");
+    uri = sqlite_uri(path, "timeout_ms=20");
     answers_path = answers;
     if (strcmp(argv[1], "make") == 0)
         make();

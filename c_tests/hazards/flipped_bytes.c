@@ -59,7 +59,9 @@ static char *make_store(const char *path, const char *uri, size_t *size)
 /* The bytes of the header and of each page's beginning are changed one by one, the others now and then. */
 static size_t next_place(size_t place)
 {
-    return place % 4096 < 120 ? place + 1 : place + 97;
+    size_t step = (size_t)test_repeat(place % 1024 < 120 ? 1 : 97, 97);
+
+    return place + step;
 }
 
 int main(void)

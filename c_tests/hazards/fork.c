@@ -45,7 +45,6 @@ static void child_opens_its_own(void *arg)
 static void child_ends_at_once(void *arg)
 {
     (void)arg;
-    _exit(0);
 }
 
 static void grandchild(void *arg)
@@ -73,12 +72,11 @@ static void parent_goes_child_stays(void *arg)
     struct line *done = arg;
 
     if (fork() != 0)
-        _exit(0);
+        end_child();
     CHECK_RC(dss_lock(&inherited, "daemon's", "daemon"), 0);
     CHECK_RC(dss_unlock(&inherited, "daemon's", "daemon"), 0);
     dss_fini(&inherited);
     tell(done, 1);
-    exit(0);
 }
 
 static void parent_is_unharmed(void)

@@ -124,6 +124,32 @@ static void old_handle_and_new_store(void (*move)(const char *path), enum meanwh
     tenant_has_the_lock();
 }
 
+/* The file keeps its name, but a folder above it gets another one, and a new folder comes in its place. */
+static void renamed_folder(void)
+{
+    char *folder = test_path("folder"), *away = test_path("away"), *path = test_path("folder/dss.db");
+    char *uri = sqlite_uri(path, "");
+    struct dss_handle old, new;
+
+    CHECK(mkdir(folder, 0755) == 0);
+    CHECK_RC(dss_init_uri(&old, uri), 0);
+    CHECK_RC(dss_lock(&old, "drive", "ann"), 0);
+    CHECK(rename(folder, away) == 0);
+    every_call_gives_eidrm(&old);
+    CHECK(mkdir(folder, 0755) == 0);
+    every_call_gives_eidrm(&old);
+    CHECK_RC(dss_init_uri(&new, uri), 0);
+    CHECK_RC(dss_lock(&new, "drive", "bob"), 0);
+    every_call_gives_eidrm(&old);
+    dss_fini(&old);
+    test_check_owner(&new, "drive", "bob");
+    dss_fini(&new);
+    free(uri);
+    free(path);
+    free(away);
+    free(folder);
+}
+
 static void make_store(const char *path)
 {
     char *uri = sqlite_uri(path, "");
@@ -160,5 +186,6 @@ int main(void)
             old_handle_and_new_store(moves[i], (enum meanwhile)meanwhile);
         }
     }
+    renamed_folder();
     return 0;
 }

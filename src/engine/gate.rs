@@ -110,7 +110,7 @@ extern "C" fn after_fork_in_child() {
     let _ = SHUT.try_with(|slot| {
         if slot.borrow().is_some() && !mutant::on("fork_close") {
             GENERATION.fetch_add(1, Ordering::Relaxed);
-            registry::forget_all();
+            registry::drop_inherited();
         }
         if slot.borrow().is_some() {
             PROCESS.store(std::process::id(), Ordering::Relaxed);

@@ -21,7 +21,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
-    fs, mem,
+    fs,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -135,7 +135,7 @@ impl Handle {
         let fresh = Arc::new(Session::open(&self.place, self.timeout, inside)?);
         let mut slot = self.session.write().unwrap_or_else(PoisonError::into_inner);
         if !slot.store.is_ours() {
-            mem::forget(mem::replace(&mut *slot, fresh.clone()));
+            *slot = fresh;
         }
         Ok(slot.clone())
     }

@@ -7,7 +7,7 @@ pub mod handle;
 mod queue;
 mod registry;
 
-use crate::store::Store;
+use crate::store::{Fault, Store};
 use attempt::GivenUp;
 use queue::Queue;
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +23,11 @@ pub struct Engine {
 impl Engine {
     fn new(store: Box<dyn Store>) -> Engine {
         Engine { queue: Queue::default(), store: Mutex::new(store), attempts: GivenUp::default() }
+    }
+
+    /// Whether the store could be used at this moment.
+    fn check(&self) -> Result<(), Fault> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).check()
     }
 
     /// Holds nothing that a forked child would share.

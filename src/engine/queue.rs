@@ -143,10 +143,10 @@ impl Engine {
     ) -> Result<MutexGuard<'a, State>, Error> {
         let left = ticket.deadline.saturating_duration_since(clock::instant()).max(Duration::from_millis(5));
         lock(&ticket.progress).asleep = true;
-        inside.outside(|| match ticket.wake.wait_timeout(state, left) {
-            Ok((state, _)) => state,
-            Err(poisoned) => poisoned.into_inner().0,
-        })
+        // The queue is let go before the gate is entered again: a fork that shuts the gate waits for those inside, and one
+        // of them may be waiting for the queue.
+        inside.outside(|| drop(ticket.wake.wait_timeout(state, left)))?;
+        Ok(lock(&self.queue.state))
     }
 
     /// Applies batch after batch until the caller's own request is answered.

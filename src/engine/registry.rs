@@ -41,8 +41,12 @@ pub fn open(place: &Place, deadline: Instant, inside: &mut Inside) -> Result<Sha
     let shared = Shared::join(place.key());
     let mut pause = Pause::new();
     loop {
-        match shared.slot.get_or_try_init(|| place.open().map(Engine::new)) {
-            Ok(_) => return Ok(shared),
+        let opened = match shared.slot.get() {
+            Some(engine) => engine.check(),
+            None => shared.slot.get_or_try_init(|| place.open().map(Engine::new)).map(drop),
+        };
+        match opened {
+            Ok(()) => return Ok(shared),
             Err(Fault::Failed(error) | Fault::Unknown(error)) => return Err(error),
             Err(Fault::Busy(error)) if clock::instant() >= deadline => return Err(error),
             Err(Fault::Busy(_)) => inside.outside(|| pause.sleep(deadline))?,
@@ -73,8 +77,6 @@ impl Deref for Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         if !self.is_ours() {
-            // It is the parent's: its locks may be held by threads that do not exist here.
-            mem::forget(self.slot.clone());
             return;
         }
         // The store is closed under the table's lock: two connections of one process to one file must not overlap.
@@ -93,9 +95,9 @@ pub fn suspend_all() {
     open_stores().values().filter_map(|slot| slot.get()).for_each(Engine::suspend);
 }
 
-/// In a forked child: what the parent had open is left alone for ever.
-pub fn forget_all() {
-    mem::forget(mem::take(&mut *open_stores()));
+/// In a forked child: what the parent had open is not ours. It was closed before the fork, so only memory is given back.
+pub fn drop_inherited() {
+    drop(mem::take(&mut *open_stores()));
 }
 
 /// The code of a store that answers no more since a defect was contained in it.

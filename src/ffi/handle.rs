@@ -4,7 +4,7 @@ use super::guard;
 use crate::{
     engine::handle,
     model::{
-        error::{Code, Error},
+        error::{Code, Error, Shown},
         uri::{MODE_DEFAULT, Uri},
     },
     sys,
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
 ///                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, or has an unknown or
 ///                      malformed option: dss_last_error() names the part,
 ///                     -ERANGE if timeout_ms is too large,
-///                     -ENAMETOOLONG if the file's full path is longer than 503 bytes: use a shorter one,
+///                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
 ///                     -ENOENT if the folder does not exist: make it,
 ///                     -EACCES if the user may not write the file or its folder,
 ///                     -EROFS, -ENOSPC, -EDQUOT, -EMFILE, -EIO as the system says,
@@ -138,7 +138,10 @@ fn default_file() -> Result<PathBuf, Error> {
             io::ErrorKind::StorageFull => Code::NoSpace,
             _ => Code::Missing,
         };
-        let text = format!("the folder {} can't be made: {error}; set DSS_URI to name another place", folder.display());
+        let text = format!(
+            "the folder {} can't be made: {error}; set DSS_URI to name another place",
+            Shown(folder.as_os_str().as_bytes())
+        );
         Error::new(code, text)
     })?;
     Ok(folder.join("dss.db"))

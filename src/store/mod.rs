@@ -22,9 +22,11 @@ use crate::model::{
 /// 6. After [`Fault::Unknown`] the same batch, with the same attempt ids, may be applied again.
 /// 7. After `suspend` the store holds nothing that a fork would share; the next `apply` opens it again.
 /// 8. Dropping a store closes it. No entry is released by that.
+/// 9. `check` tells whether the store could be used at this moment; a new handle asks it of a store that is open.
 pub trait Store: Send {
     fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault>;
     fn suspend(&mut self);
+    fn check(&mut self) -> Result<(), Fault>;
 }
 
 /// Why a whole batch was not done.

@@ -5,9 +5,13 @@ pub mod signals;
 
 use std::{
     ffi::{CStr, CString, OsString},
+    fs::File,
     io,
     mem::MaybeUninit,
-    os::unix::ffi::{OsStrExt, OsStringExt},
+    os::{
+        fd::{FromRawFd, RawFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
     path::Path,
 };
 
@@ -63,6 +67,19 @@ pub fn is_mount_root(path: &Path) -> io::Result<bool> {
     Ok(found.stx_attributes & found.stx_attributes_mask & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
 }
 
+/// Keeps a file's inode from being used again for another file, without opening it: closing an O_PATH descriptor drops
+/// no locks.
+pub fn pin(path: &Path) -> io::Result<File> {
+    let path = c_path(path)?;
+    // SAFETY: the path ends with NUL.
+    let fd = above_standard(unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC) });
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, and nobody else's.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
 /// Makes an empty file of exactly this mode, whatever the umask, without ever opening it: a close(2) would drop the
 /// locks that other code of this process may hold on it. False if there is something of that name already.
 pub fn make_file(path: &Path, mode: u32) -> io::Result<bool> {
@@ -84,6 +101,20 @@ pub fn check_writable(path: &Path) -> io::Result<()> {
     let want = libc::R_OK | libc::W_OK | if folder { libc::X_OK } else { 0 };
     // SAFETY: the path ends with NUL.
     checked(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), want, libc::AT_EACCESS) })
+}
+
+/// Moves a descriptor that was just opened out of 0 to 2, which a daemon may have closed and others write to. A failed
+/// open (-1) stays one.
+pub fn above_standard(fd: RawFd) -> RawFd {
+    if !(0..=2).contains(&fd) {
+        return fd;
+    }
+    // SAFETY: both calls take a descriptor that nobody else knows.
+    unsafe {
+        let high = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3);
+        libc::close(fd);
+        high
+    }
 }
 
 /// Random bytes from the kernel, for what must be unique everywhere.

@@ -2,11 +2,12 @@
 
 use super::{
     errors::Failure,
-    file_locks::Joined,
-    place::Place,
+    file_locks::{self, Joined},
+    header::{self, Header},
+    place::{PathText, Place},
     schema,
     statement::{Row, Statement, Value},
-    vfs,
+    vfs::{self, Beside},
     watch::Watch,
 };
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     store::Fault,
 };
 use rusqlite::{Connection as Sql, FileControl, OpenFlags, config::DbConfig};
+use std::io;
 
 /// The only connection of this process to the file: two would share SQLite's per-process table of locks.
 pub struct Connection {
@@ -82,7 +84,8 @@ impl Stop {
 impl Connection {
     pub fn open(place: &Place) -> Result<Connection, Fault> {
         vfs::install().map_err(Fault::Failed)?;
-        let path = place.path.display().to_string();
+        let path = place.path.shown();
+        let _making = make_alone(place, &path)?;
         // The file exists: SQLite must never make one in its place, nor follow a link to another.
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
@@ -91,10 +94,15 @@ impl Connection {
         let watch = Watch::begin(place);
         let statements = Statements::prepare(&sql).map_err(|failure| failure.fault(&path))?;
         let mut connection = Connection { statements, sql, watch, path, seen: Seen::default() };
-        // The first look tells whether the tables have what they must have.
-        let looked = connection.notice_others().and_then(|()| connection.last_token());
-        looked.map_err(|stop| stop.fault(&connection.path))?;
+        connection.check()?;
         Ok(connection)
+    }
+
+    /// Whether the store is where it was, of a version that we know, and has what it must have.
+    pub fn check(&mut self) -> Result<(), Fault> {
+        self.seen = Seen::default();
+        let looked = self.last_token().and_then(|_| self.notice_others()).and_then(|()| Ok(self.watch.check()?));
+        looked.map_err(|stop| stop.fault(&self.path))
     }
 
     /// Reads, each in a snapshot of its own, without any lock that a writer needs.
@@ -251,6 +259,20 @@ impl Statements {
     }
 }
 
+/// Of the processes that find a file in which no store is ready, one makes it, and the others wait: if all of them tried
+/// at once, each would have the file locked for another's commit. The right ends when what is returned is dropped.
+fn make_alone(place: &Place, path: &str) -> Result<Option<Beside>, Fault> {
+    let failed = |error: io::Error| Fault::Failed(Error::new(Code::Io, format!("{path} can't be looked at: {error}")));
+    if header::look(&place.path).map_err(failed)? != Header::Unfinished {
+        return Ok(None);
+    }
+    let beside = Beside::open(&place.path, libc::O_RDWR).map_err(failed)?;
+    if file_locks::may_make(beside.file()).map_err(failed)? {
+        return Ok(Some(beside));
+    }
+    Err(Fault::Busy(Error::new(Code::Busy, format!("{path}: another process is making the store"))))
+}
+
 /// Sees to it that SQLite opened the very file that was found, and that it is a store; makes the tables of a new one.
 fn admit(sql: &Sql, place: &Place, path: &str) -> Result<(), Stop> {
     let refused = |code, text: String| Err(Stop::Refused(Error::new(code, text)));
@@ -263,7 +285,8 @@ fn admit(sql: &Sql, place: &Place, path: &str) -> Result<(), Stop> {
     let prepared = asked.and_then(|()| schema::configure(sql)).and_then(|()| schema::prepare(sql));
     let id = prepared.and_then(|()| Ok((sql.is_readonly(c"main")?, schema::application_id(sql)?)));
     match id.map_err(|error| Failure::on(sql, &error))? {
-        (true, _) => refused(Code::ReadOnly, format!("{path} can't be written: see its rights and its file system")),
+        // The file can be written, as was seen before: it is its header that says otherwise.
+        (true, _) => refused(Code::NotAStore, format!("{path} has a damaged header: restore it")),
         (false, schema::APPLICATION_ID) => Ok(()),
         (false, _) => refused(Code::NotAStore, format!("{path} is another program's database: give another path")),
     }

@@ -12,9 +12,11 @@
 use std::{
     cell::Cell,
     ffi::{c_int, c_void},
+    fs::File,
+    io,
     marker::PhantomData,
     mem,
-    os::fd::RawFd,
+    os::fd::{AsRawFd, RawFd},
 };
 
 /// The bytes of the -shm file that SQLite locks (wal.c and os_unix.c: UNIX_SHM_BASE is 120): the lock of writers, those
@@ -99,6 +101,24 @@ fn join(fd: RawFd, lock: &mut libc::flock) -> bool {
     hold_back
 }
 
+/// A byte that SQLite never locks, far behind the end of any file.
+const MAKING: libc::off_t = 1 << 62;
+
+/// Locks the right to make a store of an empty file, until the file is closed. False if another process has it.
+pub fn may_make(file: &File) -> io::Result<bool> {
+    // SAFETY: zeroed memory is a valid flock.
+    let mut byte: libc::flock = unsafe { mem::zeroed() };
+    (byte.l_type, byte.l_start, byte.l_len) = (libc::F_WRLCK as libc::c_short, MAKING, 1);
+    // SAFETY: the argument is what the command wants.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &mut byte) } == 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        error if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        error => Err(error),
+    }
+}
+
 fn release_held_back() {
     if let Some(held) = HELD_BACK.take() {
         unlock(held);
@@ -121,7 +141,6 @@ pub fn release(fd: RawFd, start: libc::off_t, length: libc::off_t) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs::File, os::fd::AsRawFd};
 
     fn opened_twice() -> (File, File) {
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -2,13 +2,18 @@
 //!
 //! SQLite finishes whatever it finds half done when it opens a file: a foreign database would be changed by that.
 
-use super::{schema, vfs};
-use std::{fs::File, io, io::Read, path::Path};
+use super::{place::side_file, schema, vfs::Beside};
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
 
 /// What the file is.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Header {
-    Empty,
+    /// Empty, or a store whose making is under way, or was cut off.
+    Unfinished,
     Ours,
     /// Ours, written by a newer version of the library.
     Newer(u32),
@@ -18,6 +23,11 @@ pub enum Header {
 /// The parts of SQLite's header that matter here (sqlite.org/fileformat2.html, "The Database Header").
 const LENGTH: usize = 100;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+const PAGE_SIZE: usize = 16;
+const WRITE_VERSION: usize = 18;
+const READ_VERSION: usize = 19;
+const WAL: u8 = 2;
+const PAGES: usize = 28;
 const USER_VERSION: usize = 60;
 const APPLICATION_ID: usize = 68;
 /// How a rollback journal begins (the same page, "The Rollback Journal").
@@ -26,15 +36,16 @@ const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 pub fn look(path: &Path) -> io::Result<Header> {
     let head = read_head(path)?;
     Ok(match classify(&head) {
+        Header::Ours if is_cut_short(path, &head)? => Header::Foreign("its end is missing"),
         // The power failed while the file was being made: its journal takes SQLite back to the empty file.
-        Header::Foreign(_) if head.iter().all(|byte| *byte == 0) && has_journal(path) => Header::Empty,
+        Header::Foreign(_) if head.iter().all(|byte| *byte == 0) && has_journal(path) => Header::Unfinished,
         header => header,
     })
 }
 
 fn classify(head: &[u8]) -> Header {
     if head.is_empty() {
-        return Header::Empty;
+        return Header::Unfinished;
     }
     if !head.starts_with(MAGIC) {
         return Header::Foreign("it has no SQLite header");
@@ -45,23 +56,34 @@ fn classify(head: &[u8]) -> Header {
     let number = |place: usize| u32::from_be_bytes([head[place], head[place + 1], head[place + 2], head[place + 3]]);
     match (number(APPLICATION_ID), number(USER_VERSION)) {
         (schema::APPLICATION_ID, version) if version > schema::VERSION => Header::Newer(version),
+        (schema::APPLICATION_ID, _) if head[WRITE_VERSION..=READ_VERSION] != [WAL, WAL] => Header::Unfinished,
         (schema::APPLICATION_ID, _) => Header::Ours,
         _ => Header::Foreign("it is the SQLite database of another program"),
     }
 }
 
+/// SQLite fills a page whose end is missing with zeros, and may not notice. Pages that the header counts may still be in
+/// the log alone, so this is asked of a file without one. (Looked at in this order, a file that others work with is well:
+/// its log goes after its pages have come.)
+fn is_cut_short(path: &Path, head: &[u8]) -> io::Result<bool> {
+    let pages = u64::from(u32::from_be_bytes([head[PAGES], head[PAGES + 1], head[PAGES + 2], head[PAGES + 3]]));
+    let page_size = match u64::from(u16::from_be_bytes([head[PAGE_SIZE], head[PAGE_SIZE + 1]])) {
+        1 => 65536,
+        size => size,
+    };
+    let has_log = fs::metadata(side_file(path, "-wal")).is_ok_and(|found| found.len() > 0);
+    let length = fs::metadata(path)?.len();
+    Ok(!has_log && (length < pages * page_size || page_size == 0 || length % page_size != 0))
+}
+
 fn has_journal(path: &Path) -> bool {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-journal");
-    read_head(Path::new(&name)).is_ok_and(|head| head.starts_with(&JOURNAL_MAGIC))
+    read_head(&side_file(path, "-journal")).is_ok_and(|head| head.starts_with(&JOURNAL_MAGIC))
 }
 
 fn read_head(path: &Path) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(LENGTH);
-    let file = vfs::open_to_look(path)?;
-    let read = (&file as &File).take(LENGTH as u64).read_to_end(&mut head);
-    vfs::close_carefully(file);
-    read.map(|_| head)
+    Beside::open(path, libc::O_RDONLY)?.file().take(LENGTH as u64).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 #[cfg(test)]
@@ -71,6 +93,7 @@ mod tests {
     fn head(application: u32, version: u32) -> Vec<u8> {
         let mut head = vec![0; LENGTH];
         head[..16].copy_from_slice(MAGIC);
+        head[WRITE_VERSION..=READ_VERSION].fill(WAL);
         head[USER_VERSION..][..4].copy_from_slice(&version.to_be_bytes());
         head[APPLICATION_ID..][..4].copy_from_slice(&application.to_be_bytes());
         head
@@ -78,8 +101,11 @@ mod tests {
 
     #[test]
     fn files_are_told_apart() {
-        assert_eq!(classify(b""), Header::Empty);
+        assert_eq!(classify(b""), Header::Unfinished);
         assert_eq!(classify(&head(schema::APPLICATION_ID, schema::VERSION)), Header::Ours);
+        let mut not_yet_wal = head(schema::APPLICATION_ID, schema::VERSION);
+        not_yet_wal[READ_VERSION] = 1;
+        assert_eq!(classify(&not_yet_wal), Header::Unfinished);
         assert_eq!(classify(&head(schema::APPLICATION_ID, 99)), Header::Newer(99));
         assert!(matches!(classify(&head(0, 0)), Header::Foreign(_)));
         assert!(matches!(classify(&head(schema::APPLICATION_ID, 1)[..99]), Header::Foreign(_)));
@@ -93,6 +119,6 @@ mod tests {
         std::fs::write(&path, [0; 8192]).unwrap();
         assert!(matches!(look(&path).unwrap(), Header::Foreign(_)));
         std::fs::write(folder.path().join("x.db-journal"), JOURNAL_MAGIC).unwrap();
-        assert_eq!(look(&path).unwrap(), Header::Empty);
+        assert_eq!(look(&path).unwrap(), Header::Unfinished);
     }
 }

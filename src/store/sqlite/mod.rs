@@ -52,7 +52,8 @@ impl Sqlite {
     /// After a failure of the disk or of the file, nothing that SQLite remembers is relied on.
     fn drop_if_damaged(&mut self, result: &Result<Vec<Outcome>, Fault>) {
         let Err(Fault::Failed(error)) = result else { return };
-        if matches!(error.code, Code::Io | Code::NotAStore | Code::Unreachable | Code::NoMemory | Code::Defect) {
+        let damaged = [Code::Io, Code::NotAStore, Code::Moved, Code::Unreachable, Code::NoMemory, Code::Defect];
+        if damaged.contains(&error.code) {
             self.connection = None;
         }
     }
@@ -75,6 +76,10 @@ impl Store for Sqlite {
             Err(_) => self.drop_if_damaged(&result),
         }
         result
+    }
+
+    fn check(&mut self) -> Result<(), Fault> {
+        self.connection()?.check()
     }
 
     fn suspend(&mut self) {

@@ -2,18 +2,24 @@
 
 use super::header::{self, Header};
 use crate::{
-    model::error::{Code, Error},
+    model::error::{Code, Error, Shown},
     mutant, sys,
 };
 use std::{
-    fs::{self, Metadata},
+    ffi::OsStr,
+    fs::{self, File, Metadata, TryLockError},
     io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
 };
 
 /// The longest path: SQLite's own limit (MAX_PATHNAME in os_unix.c), less what `-journal` needs.
 const PATH_MAX: usize = 512 - 9;
+/// The longest name within a folder, with the same room.
+const NAME_MAX: usize = 255 - 8;
 
 /// The file of a store: its full path, and the identity that the path must keep.
 #[derive(Clone, Debug)]
@@ -21,6 +27,8 @@ pub struct Place {
     pub path: PathBuf,
     pub device: u64,
     pub inode: u64,
+    /// As long as it is open, no other file can get the inode's number.
+    _pin: Arc<File>,
 }
 
 impl Place {
@@ -28,43 +36,45 @@ impl Place {
     /// What is refused is left untouched.
     pub fn find(asked: &Path, mode: u32) -> Result<Place, Error> {
         let path = resolve(asked).map_err(|error| at(asked, "can't be found", &error))?;
-        if path.as_os_str().len() > PATH_MAX {
-            let text =
-                format!("the full path of {} is longer than {PATH_MAX} bytes: use a shorter one", asked.display());
+        let name = path.file_name().map_or(0, OsStr::len);
+        if path.as_os_str().len() > PATH_MAX || name > NAME_MAX {
+            let text = format!(
+                "the full path of {} is longer than {PATH_MAX} bytes, or its last part than {NAME_MAX}: use a shorter one",
+                asked.shown()
+            );
             return Err(Error::new(Code::TooLong, text));
         }
         let folder = path.parent().unwrap_or(Path::new("/")).to_path_buf();
         refuse_network(&folder)?;
         if !path.exists() {
-            sys::check_writable(&folder).map_err(|error| at(&folder, "can't be written", &error))?;
-            sys::make_file(&path, mode).map_err(|error| at(&path, "can't be created", &error))?;
+            create(&path, &folder, mode)?;
         }
-        let found = fs::symlink_metadata(&path).map_err(|error| at(&path, "can't be looked at", &error))?;
-        let place = Place { device: found.dev(), inode: found.ino(), path };
+        let pin = sys::pin(&path).map_err(|error| at(&path, "can't be looked at", &error))?;
+        let found = pin.metadata().map_err(|error| at(&path, "can't be looked at", &error))?;
+        let place = Place { device: found.dev(), inode: found.ino(), path, _pin: Arc::new(pin) };
         place.admit(&found, &folder)?;
         Ok(place)
     }
 
     fn admit(&self, found: &Metadata, folder: &Path) -> Result<(), Error> {
         if !found.is_file() {
-            let text = format!("{} is not a file: a dss store is an ordinary file", self.path.display());
+            let text = format!("{} is not a file: a dss store is an ordinary file", self.path.shown());
             return Err(Error::new(Code::NotAStore, text));
         }
         refuse_second_name(&self.path, found)?;
         self.refuse_mount()?;
-        for path in [&self.path, folder] {
-            // SQLite keeps the files -wal and -shm beside the database, so the folder must be writable too.
-            sys::check_writable(path).map_err(|error| at(path, "can't be read and written", &error))?;
-        }
+        sys::check_writable(&self.path).map_err(|error| at(&self.path, "can't be read and written", &error))?;
+        // SQLite keeps the files -wal and -shm beside the database.
+        sys::check_writable(folder).map_err(|error| at(&self.path, "needs a folder that can be written", &error))?;
         match header::look(&self.path).map_err(|error| at(&self.path, "can't be read", &error))? {
-            Header::Empty | Header::Ours => Ok(()),
+            Header::Unfinished | Header::Ours => Ok(()),
             Header::Newer(version) => Err(super::schema::too_new(&self.path, version)),
             Header::Foreign(_) if mutant::on("foreign_file") => Ok(()),
             Header::Foreign(what) => {
                 let text = format!(
                     "{} is not a dss store, or is damaged ({what}): it was left untouched; give another path, or \
                      restore the file",
-                    self.path.display()
+                    self.path.shown()
                 );
                 Err(Error::new(Code::NotAStore, text))
             }
@@ -91,7 +101,7 @@ impl Place {
         let text = format!(
             "{} was moved, replaced or removed while it was open: close the handle and open it again; locks taken in \
              the former file are not in the new one",
-            self.path.display()
+            self.path.shown()
         );
         Err(Error::new(Code::Moved, text))
     }
@@ -105,7 +115,7 @@ impl Place {
         let text = format!(
             "{} is a bind mount of a single file, so the file has a second name that libdss can't see: mount its folder \
              instead",
-            self.path.display()
+            self.path.shown()
         );
         Err(Error::new(Code::SecondName, text))
     }
@@ -119,16 +129,65 @@ fn refuse_second_name(path: &Path, found: &Metadata) -> Result<(), Error> {
     let text = format!(
         "{} has {} names (hard links): programs that use different names would each get the same lock; remove the other \
          names",
-        path.display(),
+        path.shown(),
         found.nlink()
     );
     Err(Error::new(Code::SecondName, text))
 }
 
+/// Makes an empty file. Side files that lie about under its name are those of a former file that was moved or removed:
+/// they go first, or SQLite would read them as the new one's. The folder's lock (flock(2)) sees to it that nobody takes
+/// away those of a file that another process has just made.
+fn create(path: &Path, folder: &Path, mode: u32) -> Result<(), Error> {
+    sys::check_writable(folder).map_err(|error| at(path, "can't be created in its folder", &error))?;
+    let lock = File::open(folder).and_then(|folder| lock_patiently(folder));
+    if lock.is_ok() && !path.exists() {
+        for suffix in ["-wal", "-shm", "-journal"] {
+            // What can't be removed is SQLite's to complain of.
+            let _ = fs::remove_file(side_file(path, suffix));
+        }
+    }
+    sys::make_file(path, mode).map(drop).map_err(|error| at(path, "can't be created", &error))
+}
+
+/// Others hold the lock for no longer than `create` takes. Who keeps a folder locked for other reasons is not waited for.
+fn lock_patiently(folder: File) -> io::Result<File> {
+    for _ in 0..100 {
+        match folder.try_lock() {
+            Ok(()) => return Ok(folder),
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(5)),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+/// The file that SQLite keeps beside the database under this suffix.
+pub fn side_file(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A path as part of a text.
+pub trait PathText {
+    fn shown(&self) -> String;
+}
+
+impl PathText for Path {
+    fn shown(&self) -> String {
+        Shown(self.as_os_str().as_bytes()).to_string()
+    }
+}
+
 /// The full path, free of symbolic links, also where the file does not exist yet.
 fn resolve(asked: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(asked) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(asked).is_err() => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // A link that leads nowhere is no name for a new file. (A file may have come to be since.)
+            if fs::symlink_metadata(asked).is_ok_and(|found| found.is_symlink()) {
+                return Err(error);
+            }
             let name = asked.file_name().ok_or(error)?;
             let folder = asked.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             if asked.as_os_str().as_bytes().ends_with(b"/") {
@@ -181,7 +240,7 @@ fn refuse_network(folder: &Path) -> Result<(), Error> {
     let text = format!(
         "{} is on {name}, a network file system, where SQLite's locks do not hold: use a local folder, or PostgreSQL \
          (postgresql://...) or etcd (etcd://...) for locks of many hosts",
-        folder.display()
+        folder.shown()
     );
     Err(Error::new(Code::Network, text))
 }
@@ -211,7 +270,7 @@ fn at(path: &Path, what: &str, error: &io::Error) -> Error {
         Code::NoSpace | Code::Quota => "; make room first",
         _ => "",
     };
-    Error::new(code, format!("{} {what}: {error}{cure}", path.display()))
+    Error::new(code, format!("{} {what}: {error}{cure}", path.shown()))
 }
 
 impl Error {

@@ -1,5 +1,6 @@
 //! What a dss store looks like as a SQLite database, and all of its SQL.
 
+use super::place::PathText;
 use crate::model::error::{Code, Error};
 use rusqlite::{Connection, config::DbConfig};
 use std::path::Path;
@@ -97,7 +98,7 @@ pub fn too_new(path: &Path, version: u32) -> Error {
     let text = format!(
         "{} was written by a newer libdss (schema {version}, this library knows {VERSION}): it was left untouched; \
          update libdss",
-        path.display()
+        path.shown()
     );
     Error::new(Code::Unsupported, text)
 }

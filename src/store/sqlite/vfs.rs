@@ -10,17 +10,17 @@ use super::file_locks;
 use crate::{
     model::error::{Code, Error},
     mutant,
-    sys::signals,
+    sys::{self, signals},
 };
 use once_cell::sync::OnceCell;
 use rusqlite::ffi;
 use std::{
-    ffi::{CStr, c_char, c_int, c_void},
-    fs::{self, File},
-    io,
-    mem::{self, MaybeUninit},
+    ffi::{CStr, CString, c_char, c_int, c_void},
+    fs::File,
+    io::{self, Read},
+    mem::{self, ManuallyDrop, MaybeUninit},
     os::{
-        fd::{FromRawFd, IntoRawFd, RawFd},
+        fd::{AsRawFd, FromRawFd, RawFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -77,16 +77,7 @@ fn set(vfs: *mut ffi::sqlite3_vfs, name: &CStr, call: *const c_void) -> Result<(
 
 unsafe extern "C" fn our_open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
     // SAFETY: as SQLite called it; the mode is read only where the flags create.
-    let fd = unsafe { libc::open(path, flags | libc::O_CLOEXEC, mode) };
-    if !(0..=2).contains(&fd) {
-        return fd;
-    }
-    // SAFETY: both calls take a descriptor that was just opened here and that nobody else knows.
-    unsafe {
-        let high = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3);
-        libc::close(fd);
-        high
-    }
+    sys::above_standard(unsafe { libc::open(path, flags | libc::O_CLOEXEC, mode) })
 }
 
 unsafe extern "C" fn our_pwrite(fd: c_int, bytes: *const c_void, count: usize, offset: libc::off_t) -> isize {
@@ -130,8 +121,16 @@ fn host_has_locks(fd: RawFd) -> bool {
     // SAFETY: zeroed memory is a valid stat, and the call succeeded.
     let inode = unsafe { found.assume_init() }.st_ino.to_string();
     let process = std::process::id().to_string();
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    locks.lines().any(|line| is_posix_lock(line, &process, &inode))
+    // The kernel gives the list piece by piece, and a lock that another process gives up in between can hide its
+    // neighbour: so pieces are large, and a "no" is asked for twice.
+    (0..2).any(|_| all_locks().lines().any(|line| is_posix_lock(line, &process, &inode)))
+}
+
+fn all_locks() -> String {
+    let mut locks = String::with_capacity(1 << 16);
+    // Without /proc nothing can be known, and files are closed as anyone would close them.
+    let _ = File::open("/proc/locks").and_then(|mut list| list.read_to_string(&mut locks));
+    locks
 }
 
 /// A line of /proc/locks (proc(5)): `1: POSIX  ADVISORY  WRITE 708 08:01:1234 0 EOF`. The device is not compared: some
@@ -141,22 +140,31 @@ fn is_posix_lock(line: &str, process: &str, inode: &str) -> bool {
     words.len() == 8 && words[1] == "POSIX" && words[4] == process && words[5].rsplit(':').next() == Some(inode)
 }
 
-/// Opens a file to read from it, as SQLite would.
-pub fn open_to_look(path: &Path) -> io::Result<File> {
-    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: the path ends with NUL.
-    let fd = unsafe { our_open(path.as_ptr(), libc::O_RDONLY | libc::O_NOFOLLOW, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
+/// A file that we open beside SQLite, as it would. Closing it takes away no lock that the host's own SQLite has on it.
+pub struct Beside(ManuallyDrop<File>);
+
+impl Beside {
+    pub fn open(path: &Path, flags: c_int) -> io::Result<Beside> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        // SAFETY: the path ends with NUL.
+        let fd = unsafe { our_open(path.as_ptr(), flags | libc::O_NOFOLLOW, 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: just opened, and nobody else's.
+        Ok(Beside(ManuallyDrop::new(unsafe { File::from_raw_fd(fd) })))
     }
-    // SAFETY: just opened, and nobody else's.
-    Ok(unsafe { File::from_raw_fd(fd) })
+
+    pub fn file(&self) -> &File {
+        &self.0
+    }
 }
 
-/// Closes a file without taking away the locks that the host's own SQLite holds on it.
-pub fn close_carefully(file: File) {
-    // SAFETY: the descriptor is the caller's no more.
-    unsafe { our_close(file.into_raw_fd()) };
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // SAFETY: the file is dropped here alone, so the descriptor is closed once.
+        unsafe { our_close(self.0.as_raw_fd()) };
+    }
 }
 
 #[cfg(test)]
