@@ -133,7 +133,7 @@ static void die_with_wal(void *arg)
 
     (void)arg;
     sql(db, "INSERT INTO lock VALUES ('robot', 'in the wal')");
-    _exit(0);
+    end_child();
 }
 
 static void foreign_database(void)

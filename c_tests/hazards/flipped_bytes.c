@@ -56,12 +56,12 @@ static char *make_store(const char *path, const char *uri, size_t *size)
     return read_file(path, size);
 }
 
-/* The bytes of the header and of each page's beginning are changed one by one, the others now and then. */
+/* The bytes of the file's header and of each page's are changed one by one, the others now and then. */
 static size_t next_place(size_t place)
 {
-    size_t step = (size_t)test_repeat(place % 1024 < 120 ? 1 : 97, 97);
+    int in_header = place < 100 || place % 1024 < 24;
 
-    return place + step;
+    return place + (size_t)test_repeat(in_header ? 1 : 37, 97);
 }
 
 int main(void)

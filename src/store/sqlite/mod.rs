@@ -6,6 +6,7 @@ pub mod errors;
 #[allow(unsafe_code)]
 mod file_locks;
 mod header;
+mod network;
 pub mod place;
 mod schema;
 #[allow(unsafe_code)]

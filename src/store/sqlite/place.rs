@@ -1,6 +1,9 @@
 //! Where a SQLite store's file is, and everything that must hold about it before and while SQLite uses it.
 
-use super::header::{self, Header};
+use super::{
+    header::{self, Header},
+    network,
+};
 use crate::{
     model::error::{Code, Error, Shown},
     mutant, sys,
@@ -45,7 +48,7 @@ impl Place {
             return Err(Error::new(Code::TooLong, text));
         }
         let folder = path.parent().unwrap_or(Path::new("/")).to_path_buf();
-        refuse_network(&folder)?;
+        network::refuse(&folder)?;
         if !path.exists() {
             create(&path, &folder, mode)?;
         }
@@ -140,7 +143,7 @@ fn refuse_second_name(path: &Path, found: &Metadata) -> Result<(), Error> {
 /// away those of a file that another process has just made.
 fn create(path: &Path, folder: &Path, mode: u32) -> Result<(), Error> {
     sys::check_writable(folder).map_err(|error| at(path, "can't be created in its folder", &error))?;
-    let lock = File::open(folder).and_then(|folder| lock_patiently(folder));
+    let lock = File::open(folder).and_then(lock_patiently);
     if lock.is_ok() && !path.exists() {
         for suffix in ["-wal", "-shm", "-journal"] {
             // What can't be removed is SQLite's to complain of.
@@ -199,63 +202,8 @@ fn resolve(asked: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// File systems whose locks or shared memory do not hold between hosts; statfs(2) and linux/magic.h have the numbers.
-const NETWORK: &[(u64, &str)] = &[
-    (0x6969, "NFS"),
-    (0x0bd0_0bd0, "Lustre"),
-    (0x4750_4653, "GPFS"),
-    (0xff53_4d42, "CIFS"),
-    (0xfe53_4d42, "SMB2"),
-    (0x517b, "SMB"),
-    (0x0102_1997, "9p"),
-    (0x00c3_6400, "Ceph"),
-    (0x5346_414f, "AFS"),
-    (0x6b41_4653, "AFS"),
-    (0x7375_7245, "Coda"),
-    (0x564c, "NCP"),
-    (0x7461_636f, "OCFS2"),
-    (0x0116_1970, "GFS2"),
-    (0x1983_0326, "BeeGFS"),
-    (0x2003_0528, "OrangeFS"),
-    (0xaad7_aaea, "PanFS"),
-    (0x786f_4256, "a VirtualBox shared folder"),
-];
-const FUSE: u64 = 0x6573_5546;
-/// FUSE file systems of one host; any other may be remote.
-const LOCAL_FUSE: &[&str] = &["fuseblk", "fuse.fuse-overlayfs"];
-
-fn refuse_network(folder: &Path) -> Result<(), Error> {
-    let kind = sys::filesystem_kind(folder).map_err(|error| at(folder, "can't be looked at", &error))?;
-    let name = match NETWORK.iter().find(|(magic, _)| *magic == kind) {
-        Some((_, name)) => (*name).to_owned(),
-        None if kind == FUSE => match fuse_type(folder) {
-            Some(name) if LOCAL_FUSE.contains(&name.as_str()) => return Ok(()),
-            name => name.unwrap_or_else(|| "FUSE".into()),
-        },
-        None => return Ok(()),
-    };
-    if mutant::on("network_fs") {
-        return Ok(());
-    }
-    let text = format!(
-        "{} is on {name}, a network file system, where SQLite's locks do not hold: use a local folder, or PostgreSQL \
-         (postgresql://...) or etcd (etcd://...) for locks of many hosts",
-        folder.shown()
-    );
-    Err(Error::new(Code::Network, text))
-}
-
-/// The type of the file system mounted from the folder's device, as /proc/self/mountinfo names it (proc(5)).
-fn fuse_type(folder: &Path) -> Option<String> {
-    let device = fs::metadata(folder).ok()?.dev();
-    let device = format!("{}:{}", libc::major(device), libc::minor(device));
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&device))?;
-    line.split(" - ").nth(1)?.split(' ').next().map(str::to_owned)
-}
-
 /// What the system said about a path when a store was to be opened.
-fn at(path: &Path, what: &str, error: &io::Error) -> Error {
+pub(super) fn at(path: &Path, what: &str, error: &io::Error) -> Error {
     let code = match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => Code::Denied,
         Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => Code::Missing,
