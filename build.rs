@@ -54,7 +54,7 @@ fn for_c89(header: &str) -> String {
 fn version_macros() -> String {
     let (major, minor, patch) = (version("MAJOR"), version("MINOR"), version("PATCH"));
     format!(
-        "/** The version of this header, as numbers and as text; dss_version() tells the library's. */\n\
+        "\n/** The version of this header, as numbers and as text; dss_version() tells the library's. */\n\
          #define DSS_VERSION_MAJOR {major}\n\
          #define DSS_VERSION_MINOR {minor}\n\
          #define DSS_VERSION_PATCH {patch}\n\

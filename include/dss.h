@@ -10,12 +10,12 @@
  * So a daemon that crashed and was started again under the same owner's name finds its locks as it left them, and nobody
  * else got them meanwhile; and a holder that is gone for good has to be cleared away by dss_unlock() with a NULL owner.
  *
- *                          | no such lock | held, same owner | held, other owner
- *     dss_lock             | 0            | -EEXIST          | -EEXIST
- *     dss_lock_refresh     | -ENOLCK      | 0                | -EACCES
- *     dss_unlock           | -ENOLCK      | 0                | -EACCES
- *     dss_unlock, no owner | -ENOLCK      | 0                | 0 (forced)
- *     dss_lock_status      | -ENOLCK      | 0                | 0
+ *                            | no such lock | held, same owner | held, other owner
+ *     dss_lock               | 0            | -EEXIST          | -EEXIST
+ *     dss_lock_refresh       | -ENOLCK      | 0                | -EACCES
+ *     dss_unlock             | -ENOLCK      | 0                | -EACCES
+ *     dss_unlock, owner NULL | -ENOLCK      | 0                | 0 (forced)
+ *     dss_lock_status        | -ENOLCK      | 0                | 0
  *
  * Mutual exclusion: a lock has one holder until it is unlocked or forced, whatever pauses or crashes. What a call
  * answered with 0 survives the end (kill -9) of any process, and a power cut if the disk keeps what it has flushed.
@@ -24,14 +24,13 @@
  *
  *     struct dss_handle dss;
  *     int rc = dss_init_uri(&dss, "sqlite:/var/lib/tapes/locks.db");
- *     if (rc == 0)
- *         rc = dss_lock(&dss, "drive3", "mover@host7");
- *     if (rc == -EEXIST)
- *         ... somebody else works with drive3: dss_last_error() says who ...
- *     else if (rc != 0)
- *         ... fprintf(stderr, "%s\\n", dss_last_error()) ...
- *     ... work with drive3 ...
- *     rc = dss_unlock(&dss, "drive3", "mover@host7");
+ *
+ *     if (rc == 0 && (rc = dss_lock(&dss, "drive3", "mover@host7")) == 0) {
+ *         work_with("drive3");
+ *         rc = dss_unlock(&dss, "drive3", "mover@host7");
+ *     }
+ *     if (rc != 0)
+ *         fprintf(stderr, "%s\n", dss_last_error());    at -EEXIST it says who holds drive3, and since when
  *     dss_fini(&dss);
  *
  * Link with -ldss, or with what "pkg-config --cflags --libs dss" prints.
@@ -82,6 +81,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/time.h>
+
 /** The version of this header, as numbers and as text; dss_version() tells the library's. */
 #define DSS_VERSION_MAJOR 0
 #define DSS_VERSION_MINOR 1

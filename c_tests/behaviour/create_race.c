@@ -29,7 +29,7 @@ static struct shared *make_shared(void)
 
 static void open_and_lock(struct shared *shared, const char *path, int process)
 {
-    /* Under valgrind 32 processes need more than the ten seconds that a call has, for the use of the processor alone. */
+    /* Under valgrind 32 processes need more than the ten seconds that a call has, for their computing alone. */
     int patience = test_repeat(10000, 60000);
     struct dss_handle handle;
     char uri[1024], own[32];

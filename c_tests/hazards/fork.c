@@ -1,5 +1,6 @@
 /*
- * A daemon forks with an open handle: for a helper process, for each client, or to put itself in the background.
+ * A daemon forks with an open handle: for a program that it starts, for each client, or to put itself in the
+ * background.
  *
  * SQLite keeps a table of its locks in the process's memory, and its open file descriptions, with the locks on them,
  * are shared with the child: parent and child would both believe that they have a lock of which there is only one.

@@ -85,6 +85,12 @@ impl Ticket {
         progress.hindrance = Some(error.clone());
     }
 
+    /// The answer where the store can't do it. An earlier try that may have been applied stays unknown.
+    fn fail(&self, error: &Error, engine: &Engine) -> Outcome {
+        let in_doubt = lock(&self.progress).in_doubt;
+        if in_doubt { self.give_up(engine) } else { Err(error.clone()) }
+    }
+
     /// The answer of a call whose time is up.
     fn give_up(&self, engine: &Engine) -> Outcome {
         let progress = lock(&self.progress);
@@ -208,20 +214,12 @@ impl Engine {
         let now = clock::instant();
         let mut state = lock(&self.queue.state);
         state.waiting.retain(|ticket| {
-            let late = ticket.deadline <= now && lock(&ticket.progress).hindrance.is_some();
+            let late = ticket.deadline <= now;
             if late {
                 ticket.answer(ticket.give_up(self));
             }
             !late
         });
-    }
-}
-
-impl Ticket {
-    /// The answer where the store can't do it. An earlier try that may have been applied stays unknown.
-    fn fail(&self, error: &Error, engine: &Engine) -> Outcome {
-        let in_doubt = lock(&self.progress).in_doubt;
-        if in_doubt { self.give_up(engine) } else { Err(error.clone()) }
     }
 }
 
@@ -246,7 +244,7 @@ pub struct Pause {
 
 impl Pause {
     const FIRST: Duration = Duration::from_micros(50);
-    const LONGEST: Duration = Duration::from_millis(2);
+    const LONGEST: Duration = Duration::from_micros(500);
 
     pub fn new() -> Pause {
         Pause { next: Self::FIRST }

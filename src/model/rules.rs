@@ -99,8 +99,11 @@ fn absent(id: &LockId) -> Error {
     )
 }
 
+/// The last microsecond that has a date of four digits: a damaged file may hold any number.
+const LAST_US: i64 = 253_402_300_799_999_999;
+
 fn holder(entry: &Entry) -> String {
-    let since = UNIX_EPOCH + Duration::from_micros(entry.taken_us.max(0) as u64);
+    let since = UNIX_EPOCH + Duration::from_micros(entry.taken_us.clamp(0, LAST_US) as u64);
     format!("{} ({}) since {}", entry.owner, entry.client, humantime::format_rfc3339_micros(since))
 }
 
@@ -154,6 +157,15 @@ mod tests {
                 [code(request, None), code(request, Some(entry("a", 2))), code(request, Some(entry("b", 3)))],
                 want
             );
+        }
+    }
+
+    /// A file whose bytes were damaged held a date in the year 294247, of which no text could be made.
+    #[test]
+    fn any_number_is_told_as_a_date() {
+        for taken_us in [i64::MIN, -1, i64::MAX] {
+            let entry = Entry { taken_us, ..entry("b", 1) };
+            assert_eq!(code(&lock("a", 2), Some(entry)), Some(Code::Held));
         }
     }
 

@@ -81,17 +81,43 @@ pub fn pin(path: &Path) -> io::Result<File> {
 }
 
 /// Makes an empty file of exactly this mode, whatever the umask, without ever opening it: a close(2) would drop the
-/// locks that other code of this process may hold on it. False if there is something of that name already.
+/// locks that other code of this process may hold on it. Nobody sees it with another mode: it gets its name last. False
+/// if there is something of that name already.
 pub fn make_file(path: &Path, mode: u32) -> io::Result<bool> {
-    let path = c_path(path)?;
-    // SAFETY: the path ends with NUL.
-    match checked(unsafe { libc::mknod(path.as_ptr(), libc::S_IFREG | mode, 0) }) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        other => other?,
+    let unfinished = path.with_file_name(format!(".dss-{:016x}.new", u64::from_ne_bytes(random_bytes()?)));
+    let (name, path) = (c_path(&unfinished)?, c_path(path)?);
+    // SAFETY: the paths end with NUL.
+    let made = unsafe {
+        checked(libc::mknod(name.as_ptr(), libc::S_IFREG | mode, 0))
+            .and_then(|()| checked(libc::fchmodat(libc::AT_FDCWD, name.as_ptr(), mode, libc::AT_SYMLINK_NOFOLLOW)))
+            .and_then(|()| give_name(&name, &path))
+    };
+    if made.is_err() {
+        // SAFETY: as above. What can't be removed is empty and disturbs nobody.
+        unsafe { libc::unlink(name.as_ptr()) };
     }
-    // SAFETY: the path ends with NUL.
-    checked(unsafe { libc::fchmodat(libc::AT_FDCWD, path.as_ptr(), mode, libc::AT_SYMLINK_NOFOLLOW) })?;
-    Ok(true)
+    match made {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Renames without ever replacing; where the file system can't do that in one step, by a second name for a moment.
+///
+/// # Safety
+/// The paths end with NUL.
+unsafe fn give_name(old: &CStr, new: &CStr) -> io::Result<()> {
+    let (old, new) = (old.as_ptr(), new.as_ptr());
+    // SAFETY: as the caller says.
+    unsafe {
+        match checked(libc::renameat2(libc::AT_FDCWD, old, libc::AT_FDCWD, new, libc::RENAME_NOREPLACE)) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
+                checked(libc::link(old, new)).and_then(|()| checked(libc::unlink(old)))
+            }
+            other => other,
+        }
+    }
 }
 
 /// Fails as an open for reading and writing (a folder: for making files in it) by the effective user would fail.

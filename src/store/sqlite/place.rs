@@ -144,13 +144,21 @@ fn refuse_second_name(path: &Path, found: &Metadata) -> Result<(), Error> {
 fn create(path: &Path, folder: &Path, mode: u32) -> Result<(), Error> {
     sys::check_writable(folder).map_err(|error| at(path, "can't be created in its folder", &error))?;
     let lock = File::open(folder).and_then(lock_patiently);
+    let stale = ["-wal", "-shm", "-journal"].map(|suffix| side_file(path, suffix)).map(|side| (identity(&side), side));
     if lock.is_ok() && !path.exists() {
-        for suffix in ["-wal", "-shm", "-journal"] {
-            // What can't be removed is SQLite's to complain of.
-            let _ = fs::remove_file(side_file(path, suffix));
+        for (before, side) in stale {
+            // Only what was there before the file was missed. What can't be removed is SQLite's to complain of.
+            if before.is_some() && before == identity(&side) {
+                let _ = fs::remove_file(side);
+            }
         }
     }
     sys::make_file(path, mode).map(drop).map_err(|error| at(path, "can't be created", &error))
+}
+
+/// What tells a file from another one under the same name.
+fn identity(path: &Path) -> Option<(u64, i64, i64)> {
+    fs::symlink_metadata(path).ok().map(|found| (found.ino(), found.ctime(), found.ctime_nsec()))
 }
 
 /// Others hold the lock for no longer than `create` takes. Who keeps a folder locked for other reasons is not waited for.

@@ -3,7 +3,8 @@
 //! * `fcntl`: see [`super::file_locks`].
 //! * `close`: our close(2) would drop the POSIX locks that the host's own SQLite holds on the same file. A file that the
 //!   process holds such locks on is put aside and closed later.
-//! * `open`: keeps the descriptors 0 to 2 free, which a daemon may have closed and others write to.
+//! * `open`: keeps the descriptors 0 to 2 free, which a daemon may have closed and others write to; and makes side files
+//!   with their mode from the start, whatever the umask.
 //! * `pwrite`: notes when a limit of file sizes was hit, since the kernel sends a signal then.
 
 use super::file_locks;
@@ -15,7 +16,7 @@ use crate::{
 use once_cell::sync::OnceCell;
 use rusqlite::ffi;
 use std::{
-    ffi::{CStr, CString, c_char, c_int, c_void},
+    ffi::{CStr, CString, OsStr, c_char, c_int, c_void},
     fs::File,
     io::{self, Read},
     mem::{self, ManuallyDrop, MaybeUninit},
@@ -76,8 +77,20 @@ fn set(vfs: *mut ffi::sqlite3_vfs, name: &CStr, call: *const c_void) -> Result<(
 }
 
 unsafe extern "C" fn our_open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+    let creates = flags & libc::O_CREAT != 0 && flags & libc::O_EXCL == 0;
     // SAFETY: as SQLite called it; the mode is read only where the flags create.
-    sys::above_standard(unsafe { libc::open(path, flags | libc::O_CLOEXEC, mode) })
+    let open = |flags| sys::above_standard(unsafe { libc::open(path, flags | libc::O_CLOEXEC, mode) });
+    if creates {
+        let fd = open(flags & !libc::O_CREAT);
+        if fd >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::NotFound {
+            return fd;
+        }
+        // SQLite would correct the mode after the fact, and another process could be refused in between.
+        // SAFETY: SQLite's path ends with NUL.
+        let name = unsafe { CStr::from_ptr(path) };
+        let _ = sys::make_file(Path::new(OsStr::from_bytes(name.to_bytes())), mode as u32 & 0o777);
+    }
+    open(flags)
 }
 
 unsafe extern "C" fn our_pwrite(fd: c_int, bytes: *const c_void, count: usize, offset: libc::off_t) -> isize {
