@@ -68,8 +68,8 @@ pub fn close(number: usize, _inside: &Inside) {
     drop(closed);
 }
 
-fn not_open() -> Error {
-    Error::new(Code::NotOpen, "the handle is not open: call dss_init first, and nothing after dss_fini")
+pub fn not_open() -> Error {
+    Error::new(Code::NotOpen, "the handle is NULL or not open: call dss_init first, and nothing after dss_fini")
 }
 
 impl Session {

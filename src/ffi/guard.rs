@@ -27,27 +27,27 @@ thread_local! {
     static IN_CALL: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs the body of an exported function inside the gate. Gives 0 or a negative errno.
-pub fn call(body: impl FnOnce(&mut Inside) -> Result<(), Error>) -> c_int {
+/// Runs the body of an exported function. Gives 0 or a negative errno.
+pub fn call(body: impl FnOnce() -> Result<(), Error>) -> c_int {
     let _not_cancelled = NotCancelled::begin();
     contain(body).map_or_else(fail, |()| 0)
 }
 
 /// The same for a function that has nothing to return: whatever fails leaves no trace.
-pub fn quiet_call(body: impl FnOnce(&mut Inside) -> Result<(), Error>) {
+pub fn quiet_call(body: impl FnOnce() -> Result<(), Error>) {
     let _not_cancelled = NotCancelled::begin();
     let _ = contain(body);
 }
 
-fn contain(body: impl FnOnce(&mut Inside) -> Result<(), Error>) -> Result<(), Error> {
+fn contain(body: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     silence_our_panics();
     let before = IN_CALL.replace(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(|| body(&mut gate::enter()?)));
+    let result = panic::catch_unwind(AssertUnwindSafe(body));
     IN_CALL.set(before);
     result.unwrap_or_else(|panic| Err(contained(panic.as_ref())))
 }
 
-/// The same for a function that works on an open handle.
+/// The same for a function that works on an open handle: inside the gate, once the handle is seen to be open.
 ///
 /// # Safety
 /// `raw` is NULL or points to a `struct dss_handle`.
@@ -55,13 +55,18 @@ pub unsafe fn with_handle(
     raw: *const dss_handle,
     body: impl FnOnce(&Handle, &mut Inside) -> Result<(), Error>,
 ) -> c_int {
-    call(|inside| {
+    call(|| {
         // SAFETY: as the caller says.
-        let number = unsafe { conn_of(raw) }
-            .ok_or_else(|| Error::new(Code::NotOpen, "handle is NULL: give a handle that dss_init opened"))?
-            .load(Ordering::Acquire) as usize;
-        let handle = handle::find(number, inside)?;
-        body(&handle, inside)
+        let number = unsafe { conn_of(raw) }.map_or(0, |conn| conn.load(Ordering::Acquire) as usize);
+        if number == 0 {
+            return Err(handle::not_open());
+        }
+        let mut inside = gate::enter()?;
+        let handle = handle::find(number, &inside)?;
+        let result = body(&handle, &mut inside);
+        // The last user of a closed handle closes its store, which is work to be done inside.
+        drop(handle);
+        result
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::guard;
 use crate::{
-    engine::handle,
+    engine::{gate, handle},
     model::{
         error::{Code, Error, Shown},
         uri::{MODE_DEFAULT, Uri},
@@ -106,10 +106,12 @@ pub unsafe extern "C" fn dss_fini(handle: *mut dss_handle) {
     // SAFETY: the handle is NULL or a struct of the caller's.
     let Some(conn) = (unsafe { guard::conn_of(handle) }) else { return };
     let number = conn.swap(ptr::null_mut(), Ordering::AcqRel) as usize;
-    guard::quiet_call(|inside| {
-        handle::close(number, inside);
-        Ok(())
-    });
+    if number != 0 {
+        guard::quiet_call(|| {
+            handle::close(number, &gate::enter()?);
+            Ok(())
+        });
+    }
 }
 
 /// # Safety
@@ -118,10 +120,10 @@ unsafe fn open(raw: *mut dss_handle, uri: impl FnOnce() -> Result<Uri, Error>) -
     // SAFETY: as the caller says.
     let conn = unsafe { guard::conn_of(raw) };
     conn.inspect(|conn| conn.store(ptr::null_mut(), Ordering::Release));
-    guard::call(|inside| {
+    guard::call(|| {
         let conn =
             conn.ok_or_else(|| Error::new(Code::Invalid, "handle is NULL: give the address of a struct dss_handle"))?;
-        let number = handle::open(&uri()?, inside)?;
+        let number = handle::open(&uri()?, &mut gate::enter()?)?;
         conn.store(number as *mut c_void, Ordering::Release);
         Ok(())
     })
