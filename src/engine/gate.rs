@@ -13,7 +13,6 @@ use crate::{
     mutant,
     sys::{self, signals::Shield},
 };
-use once_cell::sync::OnceCell;
 use std::{
     cell::RefCell,
     panic,
@@ -24,8 +23,7 @@ use std::{
 };
 
 static GATE: RwLock<()> = RwLock::new(());
-static WATCHING: OnceCell<()> = OnceCell::new();
-/// The process that the library's state belongs to.
+/// The process that the library's state belongs to; 0 if the fork handlers could not be set.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 /// How many forks lie between this process and the one that first used the library.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -44,7 +42,9 @@ pub struct Inside {
 
 /// Enters. Never twice in one thread: a fork that waits between the two would stop both.
 pub fn enter() -> Result<Inside, Error> {
-    WATCHING.get_or_try_init(watch_forks)?;
+    if PROCESS.load(Ordering::Relaxed) == 0 {
+        return Err(Error::new(Code::NoMemory, "fork handlers could not be set when libdss was loaded: no memory"));
+    }
     if PROCESS.load(Ordering::Relaxed) != std::process::id() && !mutant::on("fork_pid") {
         return Err(Error::new(
             Code::Forked,
@@ -83,10 +83,18 @@ impl Inside {
     }
 }
 
-fn watch_forks() -> Result<(), Error> {
-    PROCESS.store(std::process::id(), Ordering::Relaxed);
-    sys::on_fork(before_fork, after_fork_in_parent, after_fork_in_child)
-        .map_err(|error| Error::new(Code::NoMemory, format!("fork handlers can't be set: {error}")))
+/// Run when the library is loaded. Done by the first call instead, a fork in the middle of it would leave a child in which
+/// it never ends.
+#[used]
+#[allow(unsafe_code)]
+// SAFETY: the loader calls what stands in this section, one function pointer, with arguments that C may leave unread.
+#[unsafe(link_section = ".init_array")]
+static ON_LOAD: extern "C" fn() = watch_forks;
+
+extern "C" fn watch_forks() {
+    if sys::on_fork(before_fork, after_fork_in_parent, after_fork_in_child).is_ok() {
+        PROCESS.store(std::process::id(), Ordering::Relaxed);
+    }
 }
 
 extern "C" fn before_fork() {

@@ -26,7 +26,7 @@ use std::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 static HANDLES: RwLock<BTreeMap<usize, Arc<Handle>>> = RwLock::new(BTreeMap::new());
@@ -49,8 +49,9 @@ struct Session {
 
 /// Opens a store and gives the number of the new handle.
 pub fn open(uri: &Uri, inside: &mut Inside) -> Result<usize, Error> {
+    let deadline = clock::instant() + uri.timeout;
     let place = Place::find(&uri.target)?;
-    let session = RwLock::new(Arc::new(Session::open(&place, uri.timeout, inside)?));
+    let session = RwLock::new(Arc::new(Session::open(&place, deadline, inside)?));
     let handle = Arc::new(Handle { place, timeout: uri.timeout, session });
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     HANDLES.write().unwrap_or_else(PoisonError::into_inner).insert(number, handle);
@@ -73,8 +74,8 @@ pub fn not_open() -> Error {
 }
 
 impl Session {
-    fn open(place: &Place, timeout: Duration, inside: &mut Inside) -> Result<Session, Error> {
-        let store = registry::open(place, clock::instant() + timeout, inside)?;
+    fn open(place: &Place, deadline: Instant, inside: &mut Inside) -> Result<Session, Error> {
+        let store = registry::open(place, deadline, inside)?;
         Ok(Session { store, attempts: Series::new()?, client: client() })
     }
 }
@@ -89,50 +90,52 @@ fn client() -> Box<str> {
 impl Handle {
     /// Takes the lock and gives its token.
     pub fn lock(&self, id: LockId, owner: Owner, inside: &mut Inside) -> Result<u64, Error> {
-        let session = self.session(inside)?;
-        let (client, attempt) = (session.client.clone(), session.attempts.next());
-        match self.call(&session, Request::Lock { id, owner, client, attempt }, inside)? {
+        let request = |session: &Session| {
+            let (client, attempt) = (session.client.clone(), session.attempts.next());
+            Request::Lock { id, owner, client, attempt }
+        };
+        match self.call(request, inside)? {
             Reply::Granted { token } => Ok(token),
             other => Err(unexpected(&other)),
         }
     }
 
     pub fn refresh(&self, id: LockId, owner: Owner, inside: &mut Inside) -> Result<(), Error> {
-        let session = self.session(inside)?;
-        match self.call(&session, Request::Refresh { id, owner }, inside)? {
+        match self.call(|_| Request::Refresh { id, owner }, inside)? {
             Reply::Refreshed { .. } => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
 
     pub fn unlock(&self, id: LockId, owner: Option<Owner>, inside: &mut Inside) -> Result<(), Error> {
-        let session = self.session(inside)?;
-        match self.call(&session, Request::Unlock { id, owner }, inside)? {
+        match self.call(|_| Request::Unlock { id, owner }, inside)? {
             Reply::Released => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
 
     pub fn status(&self, id: LockId, inside: &mut Inside) -> Result<Entry, Error> {
-        let session = self.session(inside)?;
-        match self.call(&session, Request::Status { id }, inside)? {
+        match self.call(|_| Request::Status { id }, inside)? {
             Reply::Status(entry) => Ok(entry),
             other => Err(unexpected(&other)),
         }
     }
 
-    fn call(&self, session: &Session, request: Request, inside: &mut Inside) -> Result<Reply, Error> {
-        session.store.call(request, clock::instant() + self.timeout, inside)
+    /// One deadline for all that the call may have to do.
+    fn call(&self, request: impl FnOnce(&Session) -> Request, inside: &mut Inside) -> Result<Reply, Error> {
+        let deadline = clock::instant() + self.timeout;
+        let session = self.session(deadline, inside)?;
+        session.store.call(request(&session), deadline, inside)
     }
 
     /// The session of this process: a forked child opens its own.
-    fn session(&self, inside: &mut Inside) -> Result<Arc<Session>, Error> {
+    fn session(&self, deadline: Instant, inside: &mut Inside) -> Result<Arc<Session>, Error> {
         let current = self.session.read().unwrap_or_else(PoisonError::into_inner).clone();
         if current.store.is_ours() {
             return Ok(current);
         }
         self.place.check_after_fork()?;
-        let fresh = Arc::new(Session::open(&self.place, self.timeout, inside)?);
+        let fresh = Arc::new(Session::open(&self.place, deadline, inside)?);
         let mut slot = self.session.write().unwrap_or_else(PoisonError::into_inner);
         if !slot.store.is_ours() {
             *slot = fresh;

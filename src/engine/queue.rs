@@ -12,11 +12,12 @@ use crate::{
         request::{Outcome, Request},
     },
     store::Fault,
+    sys::futex::Bell,
 };
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -43,7 +44,7 @@ struct Ticket {
     request: Request,
     deadline: Instant,
     progress: Mutex<Progress>,
-    wake: Condvar,
+    bell: Bell,
 }
 
 #[derive(Default)]
@@ -53,8 +54,6 @@ struct Progress {
     hindrance: Option<Error>,
     /// An earlier try may have been applied.
     in_doubt: bool,
-    /// The caller sleeps, and must be woken.
-    asleep: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -62,17 +61,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Ticket {
-    /// To be called with the queue locked.
     fn answer(&self, outcome: Outcome) {
         lock(&self.progress).outcome = Some(outcome);
-        self.rouse();
-    }
-
-    /// To be called with the queue locked. A caller that does its own work needs no wake-up, which is a system call.
-    fn rouse(&self) {
-        if lock(&self.progress).asleep {
-            self.wake.notify_one();
-        }
+        self.bell.ring();
     }
 
     fn is_answered(&self) -> bool {
@@ -83,6 +74,15 @@ impl Ticket {
         let mut progress = lock(&self.progress);
         progress.in_doubt |= in_doubt;
         progress.hindrance = Some(error.clone());
+    }
+
+    /// The store's answer, seen in the light of an earlier try that may have been applied: a lock that is gone may be gone
+    /// by this very call.
+    fn judge(&self, outcome: Outcome, engine: &Engine) -> Outcome {
+        let by_name = matches!(self.request, Request::Unlock { .. } | Request::Refresh { .. });
+        let gone = outcome.as_ref().is_err_and(|error| matches!(error.code, Code::NoLock | Code::Denied));
+        let in_doubt = lock(&self.progress).in_doubt;
+        if in_doubt && by_name && gone { self.give_up(engine) } else { outcome }
     }
 
     /// The answer where the store can't do it. An earlier try that may have been applied stays unknown.
@@ -110,9 +110,14 @@ impl Ticket {
 }
 
 impl Engine {
+    /// Whether a defect was contained, after which nothing is answered any more.
+    pub fn is_broken(&self) -> bool {
+        lock(&self.queue.state).broken
+    }
+
     /// Does one request, alone or together with those of other threads, and waits for its answer.
     pub fn call(&self, request: Request, deadline: Instant, inside: &mut Inside) -> Outcome {
-        let ticket = Arc::new(Ticket { request, deadline, progress: Mutex::default(), wake: Condvar::new() });
+        let ticket = Arc::new(Ticket { request, deadline, progress: Mutex::default(), bell: Bell::default() });
         let mut state = lock(&self.queue.state);
         state.waiting.push_back(ticket.clone());
         loop {
@@ -129,30 +134,16 @@ impl Engine {
                 self.work_until_answered(&ticket, inside)?;
                 state = lock(&self.queue.state);
                 state.working = false;
-                state.waiting.front().inspect(|next| next.rouse());
+                state.waiting.front().inspect(|next| next.bell.ring());
                 continue;
             }
             if clock::instant() >= deadline && state.leave(&ticket) {
                 return ticket.give_up(self);
             }
-            state = self.wait(state, &ticket, inside)?;
+            drop(state);
+            wait(&ticket, inside)?;
+            state = lock(&self.queue.state);
         }
-    }
-
-    /// Waits for an answer, for the turn to work, or for the end of the time; one whose request is under way at that
-    /// end looks again every few milliseconds, for its answer comes with that of the transaction.
-    fn wait<'a>(
-        &'a self,
-        state: MutexGuard<'a, State>,
-        ticket: &Ticket,
-        inside: &mut Inside,
-    ) -> Result<MutexGuard<'a, State>, Error> {
-        let left = ticket.deadline.saturating_duration_since(clock::instant()).max(Duration::from_millis(5));
-        lock(&ticket.progress).asleep = true;
-        // The queue is let go before the gate is entered again: a fork that shuts the gate waits for those inside, and one
-        // of them may be waiting for the queue.
-        inside.outside(|| drop(ticket.wake.wait_timeout(state, left)))?;
-        Ok(lock(&self.queue.state))
     }
 
     /// Applies batch after batch until the caller's own request is answered.
@@ -180,26 +171,26 @@ impl Engine {
         match applied {
             Ok(Ok(outcomes)) => {
                 self.attempts.done(&own_work);
-                self.answer(&batch, outcomes.into_iter().skip(own_work.len()));
+                let answers = outcomes.into_iter().skip(own_work.len());
+                batch.iter().zip(answers).for_each(|(ticket, outcome)| ticket.answer(ticket.judge(outcome, self)));
             }
             Ok(Err(Fault::Failed(error))) => {
-                let outcomes: Vec<Outcome> = batch.iter().map(|ticket| ticket.fail(&error, self)).collect();
-                self.answer(&batch, outcomes.into_iter());
+                batch.iter().for_each(|ticket| ticket.answer(ticket.fail(&error, self)));
             }
             Ok(Err(Fault::Busy(error))) => return self.put_back(batch, &error, false),
             Ok(Err(Fault::Unknown(error))) => return self.put_back(batch, &error, true),
             Err(_panic) => {
-                lock(&self.queue.state).broken = true;
-                self.answer(&batch, batch.iter().map(|_| Err(registry::broken())));
+                let mut state = lock(&self.queue.state);
+                state.broken = true;
+                let all = batch.iter().chain(&state.waiting);
+                all.for_each(|ticket| ticket.answer(Err(registry::broken())));
+                state.waiting.clear();
+                drop(state);
+                // The store holds nothing any more, so that a new handle can open it anew.
+                let _ = catch_unwind(AssertUnwindSafe(|| self.suspend()));
             }
         }
         false
-    }
-
-    /// With the queue locked: a caller looks for its answer and begins to wait under that lock, and misses no wake-up.
-    fn answer(&self, batch: &[Arc<Ticket>], outcomes: impl Iterator<Item = Outcome>) {
-        let _state = lock(&self.queue.state);
-        batch.iter().zip(outcomes).for_each(|(ticket, outcome)| ticket.answer(outcome));
     }
 
     fn put_back(&self, batch: Vec<Arc<Ticket>>, error: &Error, in_doubt: bool) -> bool {
@@ -221,6 +212,14 @@ impl Engine {
             !late
         });
     }
+}
+
+/// Waits for an answer, for the turn to work, or for the end of the time; one whose request is under way at that end looks
+/// again every few milliseconds, for its answer comes with that of the transaction. No lock of ours is held meanwhile: a
+/// signal handler may fork here.
+fn wait(ticket: &Ticket, inside: &mut Inside) -> Result<(), Error> {
+    let left = ticket.deadline.saturating_duration_since(clock::instant()).max(Duration::from_millis(5));
+    inside.outside(|| ticket.bell.wait(left))
 }
 
 impl State {

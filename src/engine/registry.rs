@@ -32,7 +32,8 @@ fn open_stores() -> MutexGuard<'static, BTreeMap<Key, Slot>> {
 /// One use of an open store. The last one closes it.
 pub struct Shared {
     key: Key,
-    slot: Slot,
+    /// None only while it is dropped.
+    slot: Option<Slot>,
     generation: u64,
 }
 
@@ -41,9 +42,10 @@ pub fn open(place: &Place, deadline: Instant, inside: &mut Inside) -> Result<Sha
     let shared = Shared::join(place.key());
     let mut pause = Pause::new();
     loop {
-        let opened = match shared.slot.get() {
+        let slot = shared.slot();
+        let opened = match slot.get() {
             Some(engine) => engine.check(),
-            None => shared.slot.get_or_try_init(|| place.open().map(Engine::new)).map(drop),
+            None => slot.get_or_try_init(|| place.open().map(Engine::new)).map(drop),
         };
         match opened {
             Ok(()) => return Ok(shared),
@@ -56,8 +58,17 @@ pub fn open(place: &Place, deadline: Instant, inside: &mut Inside) -> Result<Sha
 
 impl Shared {
     fn join(key: Key) -> Shared {
-        let slot = open_stores().entry(key.clone()).or_default().clone();
-        Shared { key, slot, generation: gate::generation() }
+        let mut open = open_stores();
+        let slot = open.entry(key.clone()).or_default();
+        if slot.get().is_some_and(Engine::is_broken) {
+            // Those who have it open keep it; it has closed its store.
+            *slot = Slot::default();
+        }
+        Shared { key, slot: Some(slot.clone()), generation: gate::generation() }
+    }
+
+    fn slot(&self) -> &Slot {
+        self.slot.as_ref().expect("there is a slot until the drop")
     }
 
     /// Whether this process opened it, and not one that it was forked from.
@@ -70,7 +81,7 @@ impl Deref for Shared {
     type Target = Engine;
 
     fn deref(&self) -> &Engine {
-        self.slot.get().expect("open() gives out engines that were made")
+        self.slot().get().expect("open() gives out engines that were made")
     }
 }
 
@@ -79,14 +90,18 @@ impl Drop for Shared {
         if !self.is_ours() {
             return;
         }
-        // The store is closed under the table's lock: two connections of one process to one file must not overlap.
+        // All of it is done under the table's lock: of two last users one sees that it is the last, and two connections of
+        // one process to one file do not overlap.
         let mut open = open_stores();
-        if Arc::strong_count(&self.slot) == 2 {
+        let Some(mut slot) = self.slot.take() else { return };
+        let listed = open.get(&self.key).is_some_and(|listed| Arc::ptr_eq(listed, &slot));
+        if listed && Arc::strong_count(&slot) == 2 {
             open.remove(&self.key);
-            if let Some(engine) = Arc::get_mut(&mut self.slot).and_then(OnceCell::take) {
-                engine.close();
-            }
         }
+        if let Some(engine) = Arc::get_mut(&mut slot).and_then(OnceCell::take) {
+            engine.close();
+        }
+        drop(slot);
     }
 }
 

@@ -112,6 +112,16 @@ fn a_lost_answer_is_found_again() {
     }
 }
 
+/// An unlock whose flush failed was found done after the file was opened again, and was answered "no such lock".
+#[test]
+fn an_unlock_in_doubt_is_never_told_that_nothing_was_done() {
+    let (engine, _) = engine(&[Deed::Apply, Deed::LoseAnswer], Deed::Apply);
+    assert!(call(&engine, lock("a"), 1000).is_ok());
+    let unlock = Request::Unlock { id: id(), owner: Some(Owner::new(b"a").unwrap()) };
+    assert_eq!(call(&engine, unlock.clone(), 1000), Err(Code::Unknown));
+    assert_eq!(call(&engine, unlock, 1000), Err(Code::NoLock));
+}
+
 /// A caller that was told "unknown" may not hold a lock that nobody knows of: the next call finds it released.
 #[test]
 fn an_attempt_that_was_given_up_is_withdrawn() {

@@ -40,7 +40,6 @@ pub fn quiet_call(body: impl FnOnce() -> Result<(), Error>) {
 }
 
 fn contain(body: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-    silence_our_panics();
     let before = IN_CALL.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(body));
     IN_CALL.set(before);
@@ -61,7 +60,7 @@ pub unsafe fn with_handle(
         if number == 0 {
             return Err(handle::not_open());
         }
-        let mut inside = gate::enter()?;
+        let mut inside = enter()?;
         let handle = handle::find(number, &inside)?;
         let result = body(&handle, &mut inside);
         // The last user of a closed handle closes its store, which is work to be done inside.
@@ -80,9 +79,16 @@ pub unsafe fn conn_of<'a>(raw: *const dss_handle) -> Option<&'a AtomicPtr<c_void
     unsafe { raw.cast::<AtomicPtr<c_void>>().as_ref() }
 }
 
+/// Enters the gate. What is set up on first use is set up inside, where no fork can cut it off.
+pub fn enter() -> Result<Inside, Error> {
+    let inside = gate::enter()?;
+    silence_our_panics();
+    Ok(inside)
+}
+
 fn fail(error: Error) -> c_int {
     let rc = -error.code.errno();
-    let text = CString::new(error.text).unwrap_or_default();
+    let text = CString::new(error.text.replace('\0', "\\x00")).unwrap_or_default();
     // A thread that is just ending has no place for the text any more.
     let _ = LAST_ERROR.try_with(|last| last.replace(text));
     rc
@@ -94,7 +100,7 @@ fn contained(panic: &(dyn std::any::Any + Send)) -> Error {
         "a defect inside libdss was contained ({}): close the handle, and please report it",
         said.unwrap_or("no text")
     );
-    Error::new(Code::Defect, text.replace('\0', ""))
+    Error::new(Code::Defect, text)
 }
 
 /// Rust reports a panic on standard error before anyone can catch it. Ours are reported to the caller instead; those of

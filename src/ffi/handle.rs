@@ -2,7 +2,7 @@
 
 use super::guard;
 use crate::{
-    engine::{gate, handle},
+    engine::handle,
     model::{
         error::{Code, Error, Shown},
         uri::{MODE_DEFAULT, Uri},
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn dss_fini(handle: *mut dss_handle) {
     let number = conn.swap(ptr::null_mut(), Ordering::AcqRel) as usize;
     if number != 0 {
         guard::quiet_call(|| {
-            handle::close(number, &gate::enter()?);
+            handle::close(number, &guard::enter()?);
             Ok(())
         });
     }
@@ -123,7 +123,7 @@ unsafe fn open(raw: *mut dss_handle, uri: impl FnOnce() -> Result<Uri, Error>) -
     guard::call(|| {
         let conn =
             conn.ok_or_else(|| Error::new(Code::Invalid, "handle is NULL: give the address of a struct dss_handle"))?;
-        let number = handle::open(&uri()?, &mut gate::enter()?)?;
+        let number = handle::open(&uri()?, &mut guard::enter()?)?;
         conn.store(number as *mut c_void, Ordering::Release);
         Ok(())
     })
@@ -134,12 +134,7 @@ fn default_file() -> Result<PathBuf, Error> {
     let (base, mode) = default_base()?;
     let folder = base.join("dss");
     make_folder(&folder, mode).map_err(|error| {
-        let code = match error.kind() {
-            io::ErrorKind::PermissionDenied => Code::Denied,
-            io::ErrorKind::ReadOnlyFilesystem => Code::ReadOnly,
-            io::ErrorKind::StorageFull => Code::NoSpace,
-            _ => Code::Missing,
-        };
+        let code = error.raw_os_error().map_or(Code::Missing, Code::of_errno);
         let text = format!(
             "the folder {} can't be made: {error}; set DSS_URI to name another place",
             Shown(folder.as_os_str().as_bytes())

@@ -53,6 +53,21 @@ impl Code {
     pub const fn errno(self) -> i32 {
         self as i32
     }
+
+    /// What an errno of the system means when something is to be opened or made.
+    pub fn of_errno(errno: i32) -> Code {
+        match errno {
+            libc::EACCES | libc::EPERM => Code::Denied,
+            libc::ENOENT | libc::ENOTDIR | libc::ELOOP => Code::Missing,
+            libc::ENOSPC => Code::NoSpace,
+            libc::EDQUOT => Code::Quota,
+            libc::EROFS => Code::ReadOnly,
+            libc::EMFILE | libc::ENFILE => Code::TooManyFiles,
+            libc::ENOMEM => Code::NoMemory,
+            libc::ENAMETOOLONG => Code::TooLong,
+            _ => Code::Io,
+        }
+    }
 }
 
 /// Why a call failed: its code, and a text that names the thing, the cause and the cure.
@@ -65,6 +80,16 @@ pub struct Error {
 impl Error {
     pub fn new(code: Code, text: impl Into<String>) -> Self {
         Error { code, text: text.into() }
+    }
+}
+
+impl Error {
+    /// After init, lost rights or a lost folder mean that the store can't be reached.
+    pub fn after_init(mut self) -> Error {
+        if matches!(self.code, Code::Denied | Code::Missing) {
+            self.code = Code::Unreachable;
+        }
+        self
     }
 }
 

@@ -2,7 +2,7 @@
 //! store that reads, decides and writes inside one transaction.
 
 use super::{
-    error::{Code, Error},
+    error::{Code, Error, Shown},
     name::{LockId, Owner},
     request::{Entry, Outcome, Reply, Request},
 };
@@ -104,7 +104,8 @@ const LAST_US: i64 = 253_402_300_799_999_999;
 
 fn holder(entry: &Entry) -> String {
     let since = UNIX_EPOCH + Duration::from_micros(entry.taken_us.clamp(0, LAST_US) as u64);
-    format!("{} ({}) since {}", entry.owner, entry.client, humantime::format_rfc3339_micros(since))
+    let client = Shown(entry.client.as_bytes());
+    format!("{} ({client}) since {}", entry.owner, humantime::format_rfc3339_micros(since))
 }
 
 #[cfg(test)]
@@ -167,6 +168,14 @@ mod tests {
             let entry = Entry { taken_us, ..entry("b", 1) };
             assert_eq!(code(&lock("a", 2), Some(entry)), Some(Code::Held));
         }
+    }
+
+    /// The name of a process is its own choice, and stands in the log of whoever meets its locks.
+    #[test]
+    fn a_client_can_write_no_escapes_into_a_text() {
+        let entry = Entry { client: "host:1:a\n\x1b[31m".into(), ..entry("b", 1) };
+        let (_, outcome) = decide(&lock("a", 2), Some(entry), &NOW);
+        assert!(!outcome.unwrap_err().text.contains(char::is_control));
     }
 
     #[test]

@@ -28,6 +28,11 @@ impl NameEvents {
         Ok(events)
     }
 
+    /// Watches another file's name too.
+    pub fn also(&self, path: &Path) -> io::Result<()> {
+        self.add(path, libc::IN_MOVE_SELF | libc::IN_DELETE_SELF | libc::IN_DONT_FOLLOW | libc::IN_ATTRIB)
+    }
+
     fn add(&self, path: &Path, events: u32) -> io::Result<()> {
         let path = c_path(path)?;
         // SAFETY: the path ends with NUL.

@@ -1,5 +1,6 @@
 //! The few calls of the operating system that the standard library has not got, each behind a safe function.
 
+pub mod futex;
 pub mod inotify;
 pub mod signals;
 

@@ -4,7 +4,7 @@ use super::{
     errors::Failure,
     file_locks::{self, Joined},
     header::{self, Header},
-    place::{PathText, Place},
+    place::{self, PathText, Place},
     schema,
     statement::{Row, Statement, Value},
     vfs::{self, Beside},
@@ -19,6 +19,7 @@ use crate::{
         rules::{Change, Moment, decide},
     },
     store::Fault,
+    sys,
 };
 use rusqlite::{Connection as Sql, FileControl, OpenFlags, config::DbConfig};
 use std::io;
@@ -147,7 +148,7 @@ impl Connection {
             let values = [Value::Integer(moment.last_token as i64)];
             self.statements.update_last_token.run(&self.sql, &values, drop_row)?;
         }
-        self.statements.commit.run(&self.sql, &[], drop_row)?;
+        self.statements.commit.run(&self.sql, &[], drop_row).map_err(Failure::at_commit)?;
         self.seen = Seen { data_version: self.data_version()?, last_token: Some(moment.last_token) };
         Ok(outcomes)
     }
@@ -262,7 +263,7 @@ impl Statements {
 /// Of the processes that find a file in which no store is ready, one makes it, and the others wait: if all of them tried
 /// at once, each would have the file locked for another's commit. The right ends when what is returned is dropped.
 fn make_alone(place: &Place, path: &str) -> Result<Option<Beside>, Fault> {
-    let failed = |error: io::Error| Fault::Failed(Error::new(Code::Io, format!("{path} can't be looked at: {error}")));
+    let failed = |error: io::Error| Fault::Failed(place::at(&place.path, "can't be opened", &error));
     if header::look(&place.path).map_err(failed)? != Header::Unfinished {
         return Ok(None);
     }
@@ -285,8 +286,11 @@ fn admit(sql: &Sql, place: &Place, path: &str) -> Result<(), Stop> {
     let prepared = asked.and_then(|()| schema::configure(sql)).and_then(|()| schema::prepare(sql));
     let id = prepared.and_then(|()| Ok((sql.is_readonly(c"main")?, schema::application_id(sql)?)));
     match id.map_err(|error| Failure::on(sql, &error))? {
-        // The file can be written, as was seen before: it is its header that says otherwise.
-        (true, _) => refused(Code::NotAStore, format!("{path} has a damaged header: restore it")),
+        (true, _) => {
+            sys::check_writable(&place.path).map_err(|error| place::at(&place.path, "can't be written", &error))?;
+            // It is the file's header that says otherwise.
+            refused(Code::NotAStore, format!("{path} has a damaged header: restore it"))
+        }
         (false, schema::APPLICATION_ID) => Ok(()),
         (false, _) => refused(Code::NotAStore, format!("{path} is another program's database: give another path")),
     }

@@ -7,17 +7,11 @@ use crate::{
 use rusqlite::{Connection, ffi};
 use std::{ffi::CStr, io};
 
-/// What an errno of the system means for a store.
-pub fn code_of(errno: i32) -> Code {
-    match errno {
-        libc::ENOSPC => Code::NoSpace,
-        libc::EDQUOT => Code::Quota,
-        libc::EROFS => Code::ReadOnly,
-        libc::EMFILE | libc::ENFILE => Code::TooManyFiles,
-        libc::ENOMEM => Code::NoMemory,
-        libc::EACCES | libc::EPERM | libc::ENOENT | libc::ENOTDIR | libc::ELOOP => Code::Unreachable,
-        libc::ENAMETOOLONG => Code::TooLong,
-        _ => Code::Io,
+/// What an errno means for a store that was open.
+fn code_of(errno: i32) -> Code {
+    match Code::of_errno(errno) {
+        Code::Denied | Code::Missing => Code::Unreachable,
+        code => code,
     }
 }
 
@@ -27,6 +21,7 @@ pub struct Failure {
     /// The system's errno behind it, or 0.
     errno: i32,
     said: String,
+    at_commit: bool,
 }
 
 impl Failure {
@@ -56,12 +51,33 @@ impl Failure {
     fn new(extended: i32, errno: i32, said: String) -> Failure {
         // SQLite notes the errno for these two alone; with any other code it is an old one.
         let noted = matches!(extended & 0xff, ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN);
-        Failure { extended, errno: if noted { errno } else { 0 }, said }
+        Failure { extended, errno: if noted { errno } else { 0 }, said, at_commit: false }
+    }
+
+    /// The same, of a commit.
+    pub fn at_commit(self) -> Failure {
+        Failure { at_commit: true, ..self }
     }
 
     /// As a fault of the whole batch, in a text that names the file.
     pub fn fault(&self, path: &str) -> Fault {
-        fault_of(self.extended, self.errno, &format!("{path}: {}", self.said))
+        match fault_of(self.extended, self.errno, &format!("{path}: {}", self.said)) {
+            Fault::Failed(error) if self.at_commit && self.is_after_the_log() => Fault::Unknown(error),
+            fault => fault,
+        }
+    }
+
+    /// Whether a commit that fails so has written its end into the log already: then it is the log's index that could not
+    /// be told, and whoever makes the index anew will find the commit.
+    fn is_after_the_log(&self) -> bool {
+        const INDEX: [i32; 5] = [
+            ffi::SQLITE_IOERR_SHMSIZE,
+            ffi::SQLITE_IOERR_SHMMAP,
+            ffi::SQLITE_IOERR_SHMOPEN,
+            ffi::SQLITE_IOERR_SHMLOCK,
+            ffi::SQLITE_IOERR_NOMEM,
+        ];
+        INDEX.contains(&self.extended) || self.extended & 0xff == ffi::SQLITE_NOMEM
     }
 }
 

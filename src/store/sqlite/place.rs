@@ -88,23 +88,24 @@ impl Place {
     pub fn check(&self) -> Result<(), Error> {
         let found = match fs::symlink_metadata(&self.path) {
             Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.moved(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.moved(&self.path),
             Err(error) => return Err(at(&self.path, "can't be looked at", &error).after_init()),
         };
         if (found.dev(), found.ino()) != (self.device, self.inode) {
-            return self.moved();
+            return self.moved(&self.path);
         }
         refuse_second_name(&self.path, &found)
     }
 
-    fn moved(&self) -> Result<(), Error> {
+    /// What is said when this file, or one that belongs to it, is not there any more.
+    pub fn moved(&self, gone: &Path) -> Result<(), Error> {
         if mutant::on("moved") {
             return Ok(());
         }
         let text = format!(
             "{} was moved, replaced or removed while it was open: close the handle and open it again; locks taken in \
              the former file are not in the new one",
-            self.path.shown()
+            gone.shown()
         );
         Err(Error::new(Code::Moved, text))
     }
@@ -144,11 +145,12 @@ fn refuse_second_name(path: &Path, found: &Metadata) -> Result<(), Error> {
 fn create(path: &Path, folder: &Path, mode: u32) -> Result<(), Error> {
     sys::check_writable(folder).map_err(|error| at(path, "can't be created in its folder", &error))?;
     let lock = File::open(folder).and_then(lock_patiently);
-    let stale = ["-wal", "-shm", "-journal"].map(|suffix| side_file(path, suffix)).map(|side| (identity(&side), side));
+    let stale =
+        ["-wal", "-shm", "-journal"].map(|suffix| side_file(path, suffix)).map(|side| (version_of(&side), side));
     if lock.is_ok() && !path.exists() {
         for (before, side) in stale {
             // Only what was there before the file was missed. What can't be removed is SQLite's to complain of.
-            if before.is_some() && before == identity(&side) {
+            if before.is_some() && before == version_of(&side) {
                 let _ = fs::remove_file(side);
             }
         }
@@ -157,7 +159,14 @@ fn create(path: &Path, folder: &Path, mode: u32) -> Result<(), Error> {
 }
 
 /// What tells a file from another one under the same name.
-fn identity(path: &Path) -> Option<(u64, i64, i64)> {
+pub type Identity = (u64, u64);
+
+pub fn identity(path: &Path) -> Option<Identity> {
+    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// The same, told apart also from a later file that got the same number.
+fn version_of(path: &Path) -> Option<(u64, i64, i64)> {
     fs::symlink_metadata(path).ok().map(|found| (found.ino(), found.ctime(), found.ctime_nsec()))
 }
 
@@ -213,9 +222,7 @@ fn resolve(asked: &Path) -> io::Result<PathBuf> {
 /// What the system said about a path when a store was to be opened.
 pub(super) fn at(path: &Path, what: &str, error: &io::Error) -> Error {
     let code = match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Code::Denied,
-        Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => Code::Missing,
-        Some(errno) => super::errors::code_of(errno),
+        Some(errno) => Code::of_errno(errno),
         None if error.kind() == io::ErrorKind::NotFound => Code::Missing,
         None => Code::Invalid,
     };
@@ -227,16 +234,6 @@ pub(super) fn at(path: &Path, what: &str, error: &io::Error) -> Error {
         _ => "",
     };
     Error::new(code, format!("{} {what}: {error}{cure}", path.shown()))
-}
-
-impl Error {
-    /// After init, lost rights or a lost folder mean that the store can't be reached.
-    pub(super) fn after_init(mut self) -> Error {
-        if matches!(self.code, Code::Denied | Code::Missing) {
-            self.code = Code::Unreachable;
-        }
-        self
-    }
 }
 
 #[cfg(test)]

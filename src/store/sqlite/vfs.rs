@@ -5,6 +5,8 @@
 //!   process holds such locks on is put aside and closed later.
 //! * `open`: keeps the descriptors 0 to 2 free, which a daemon may have closed and others write to; and makes side files
 //!   with their mode from the start, whatever the umask.
+//! * sleeping, which SQLite does for up to ten seconds while others change their read marks: the engine waits instead, with
+//!   its own deadline and where a fork can pass.
 //! * `pwrite`: notes when a limit of file sizes was hit, since the kernel sends a signal then.
 
 use super::file_locks;
@@ -26,6 +28,8 @@ use std::{
     },
     path::Path,
     sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
 };
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -44,6 +48,10 @@ pub fn install() -> Result<(), Error> {
         }
         // SAFETY: the name ends with NUL; SQLite gives its own VFS object, which lives as long as the process.
         let vfs = unsafe { ffi::sqlite3_vfs_find(c"unix".as_ptr()) };
+        // SAFETY: as above, or NULL; nobody uses SQLite yet.
+        if let Some(unix) = unsafe { vfs.as_mut() } {
+            unix.xSleep = Some(our_sleep);
+        }
         let calls: [(&CStr, *const c_void); 4] = [
             (c"fcntl", file_locks::fcntl as *const c_void),
             (c"close", our_close as *const c_void),
@@ -91,6 +99,14 @@ unsafe extern "C" fn our_open(path: *const c_char, flags: c_int, mode: c_int) ->
         let _ = sys::make_file(Path::new(OsStr::from_bytes(name.to_bytes())), mode as u32 & 0o777);
     }
     open(flags)
+}
+
+/// A hundred of these and SQLite says SQLITE_PROTOCOL, which is "busy" to the engine.
+unsafe extern "C" fn our_sleep(_vfs: *mut ffi::sqlite3_vfs, microseconds: c_int) -> c_int {
+    const LONGEST: c_int = 50;
+    let slept = microseconds.clamp(0, LONGEST);
+    thread::sleep(Duration::from_micros(slept as u64));
+    slept
 }
 
 unsafe extern "C" fn our_pwrite(fd: c_int, bytes: *const c_void, count: usize, offset: libc::off_t) -> isize {

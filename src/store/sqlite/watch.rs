@@ -1,9 +1,9 @@
 //! Sees to it, in every transaction, that the file still is where it was found.
 
-use super::place::Place;
+use super::place::{Identity, Place, identity, side_file};
 use crate::{clock, model::error::Error, sys::inotify::NameEvents};
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,9 @@ use std::{
 /// and the folders above, the path is walked only now and then, since something may have been mounted over it.
 pub struct Watch {
     place: Place,
+    /// The log and its index, which SQLite has open: who finds others under their names has other locks. SQLite itself
+    /// removes them only when it closes the last connection of all.
+    sides: Vec<(PathBuf, Option<Identity>)>,
     /// None where the kernel does not tell this user: then the path is walked each time.
     events: Option<NameEvents>,
     /// The last walk found all well, and is good until then.
@@ -21,8 +24,15 @@ pub struct Watch {
 const GOOD_FOR: Duration = Duration::from_millis(100);
 
 impl Watch {
+    /// To be called when SQLite has read from the file and so has opened the side files.
     pub fn begin(place: &Place) -> Watch {
-        Watch { place: place.clone(), events: NameEvents::watch(&place.path).ok(), good_until: None }
+        let sides = ["-wal", "-shm"].map(|suffix| side_file(&place.path, suffix));
+        let events = NameEvents::watch(&place.path).and_then(|events| {
+            sides.iter().try_for_each(|side| events.also(side))?;
+            Ok(events)
+        });
+        let sides = sides.into_iter().map(|side| (side.clone(), identity(&side))).collect();
+        Watch { place: place.clone(), sides, events: events.ok(), good_until: None }
     }
 
     pub fn path(&self) -> &Path {
@@ -37,6 +47,10 @@ impl Watch {
         }
         self.good_until = None;
         self.place.check()?;
+        let gone = self.sides.iter().find(|(side, before)| before.is_none() || identity(side) != *before);
+        if let Some((side, _)) = gone {
+            self.place.moved(side)?;
+        }
         self.good_until = Some(now + GOOD_FOR);
         Ok(())
     }
@@ -48,6 +62,30 @@ mod tests {
     use crate::model::error::Code;
     use std::fs;
 
+    /// A file with its side files, as SQLite has them.
+    fn found(path: &Path) -> Place {
+        let place = Place::find(path, 0o600).unwrap();
+        ["-wal", "-shm"].iter().for_each(|suffix| fs::write(side_file(path, suffix), "").unwrap());
+        place
+    }
+
+    /// An administrator cleared away "old" -shm and -wal files; the next program to come made its own, and got locks that
+    /// were held.
+    #[test]
+    fn a_side_file_that_goes_is_seen() {
+        for suffix in ["-wal", "-shm"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("x.db");
+            let mut watch = Watch::begin(&found(&path));
+            assert_eq!(code(&mut watch), None);
+            let _open_as_in_sqlite = fs::File::open(side_file(&path, suffix)).unwrap();
+            fs::remove_file(side_file(&path, suffix)).unwrap();
+            assert_eq!((code(&mut watch), code(&mut watch)), (Some(Code::Moved), Some(Code::Moved)));
+            fs::write(side_file(&path, suffix), "").unwrap();
+            assert_eq!(code(&mut watch), Some(Code::Moved));
+        }
+    }
+
     fn code(watch: &mut Watch) -> Option<Code> {
         watch.check().err().map(|error| error.code)
     }
@@ -56,7 +94,7 @@ mod tests {
     fn what_happens_to_the_names_is_seen_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let (path, other) = (folder.path().join("x.db"), folder.path().join("y.db"));
-        let place = Place::find(&path, 0o600).unwrap();
+        let place = found(&path);
         for walks_each_time in [false, true] {
             let mut watch = Watch::begin(&place);
             if walks_each_time {
@@ -79,7 +117,7 @@ mod tests {
     fn a_file_in_its_place_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.db");
-        let mut watch = Watch::begin(&Place::find(&path, 0o600).unwrap());
+        let mut watch = Watch::begin(&found(&path));
         assert_eq!(code(&mut watch), None);
         fs::write(folder.path().join("new"), "").unwrap();
         fs::rename(folder.path().join("new"), &path).unwrap();
@@ -90,7 +128,7 @@ mod tests {
     fn a_renamed_folder_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("a")).unwrap();
-        let mut watch = Watch::begin(&Place::find(&folder.path().join("a/x.db"), 0o600).unwrap());
+        let mut watch = Watch::begin(&found(&folder.path().join("a/x.db")));
         assert_eq!(code(&mut watch), None);
         fs::rename(folder.path().join("a"), folder.path().join("b")).unwrap();
         assert_eq!(code(&mut watch), Some(Code::Moved));
