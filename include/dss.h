@@ -66,7 +66,8 @@
  *                       as the system says: make room, and so on; the handle goes on when the cause is gone
  *     -ECHILD           a memory: handle in a forked child, or a process that _Fork(3), clone(2) or vfork(2) made
  *     -EINTR            a signal handler forked this process during the call: the call goes on in the parent
- *     -ENOMEM           no memory (where the system still says so: docs/design.md, "Known limits")
+ *     -ENOMEM           no memory for SQLite or for the owner's string (memory that libdss itself can't get ends
+ *                       the process)
  *     -ENOTRECOVERABLE  a defect inside the library was contained: dss_fini() the handle; please report it
  *
  * Where several apply: the handle first, then the arguments in their order, then the store, then the lock. On failure

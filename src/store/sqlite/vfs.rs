@@ -49,10 +49,10 @@ pub fn install() -> Result<(), Error> {
         // SAFETY: the name ends with NUL; SQLite gives its own VFS object, which lives as long as the process.
         let vfs = unsafe { ffi::sqlite3_vfs_find(c"unix".as_ptr()) };
         // SAFETY: as above, or NULL; nobody uses SQLite yet.
-        if let Some(unix) = unsafe { vfs.as_mut() } {
-            if !mutant::on("long_sleep") {
-                unix.xSleep = Some(our_sleep);
-            }
+        if let Some(unix) = unsafe { vfs.as_mut() }
+            && !mutant::on("long_sleep")
+        {
+            unix.xSleep = Some(our_sleep);
         }
         let calls: [(&CStr, *const c_void); 4] = [
             (c"fcntl", file_locks::fcntl as *const c_void),
