@@ -18,13 +18,15 @@ use std::{
     panic,
     sync::{
         PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
 static GATE: RwLock<()> = RwLock::new(());
 /// The process that the library's state belongs to; 0 if the fork handlers could not be set.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
+/// Whether any call was made in this process or in those that it was forked from.
+static USED: AtomicBool = AtomicBool::new(false);
 /// How many forks lie between this process and the one that first used the library.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
@@ -46,15 +48,26 @@ pub fn enter() -> Result<Inside, Error> {
         return Err(Error::new(Code::NoMemory, "fork handlers could not be set when libdss was loaded: no memory"));
     }
     if PROCESS.load(Ordering::Relaxed) != std::process::id() && !mutant::on("fork_pid") {
+        adopt()?;
+    }
+    let mut inside = Inside { pass: None, shield: None, generation: 0 };
+    inside.go_in();
+    inside.generation = generation();
+    USED.store(true, Ordering::Relaxed);
+    Ok(inside)
+}
+
+/// Makes the library that of this process, which came about without its fork handlers. That is harmless only if nothing
+/// has been done with it before.
+fn adopt() -> Result<(), Error> {
+    if USED.load(Ordering::Relaxed) {
         return Err(Error::new(
             Code::Forked,
             "this process was made by _Fork, clone or vfork, which tell libraries nothing: use fork(3), or exec first",
         ));
     }
-    let mut inside = Inside { pass: None, shield: None, generation: 0 };
-    inside.go_in();
-    inside.generation = generation();
-    Ok(inside)
+    PROCESS.store(std::process::id(), Ordering::Relaxed);
+    Ok(())
 }
 
 /// Which process of a family of forks this is; stores that an earlier one opened are not ours.
