@@ -135,7 +135,9 @@ impl Handle {
             return Ok(current);
         }
         self.place.check_after_fork()?;
-        let fresh = Arc::new(Session::open(&self.place, deadline, inside)?);
+        // The store was open once: what would be a refusal at init is a store out of reach now.
+        let fresh = Session::open(&self.place, deadline, inside).map_err(Error::after_init)?;
+        let fresh = Arc::new(fresh);
         let mut slot = self.session.write().unwrap_or_else(PoisonError::into_inner);
         if !slot.store.is_ours() {
             *slot = fresh;
