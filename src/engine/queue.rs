@@ -236,7 +236,7 @@ impl State {
     }
 }
 
-/// Growing pauses between tries; the one place where the library sleeps.
+/// Growing pauses between tries: how the engine waits for somebody who is in the way.
 pub struct Pause {
     next: Duration,
 }

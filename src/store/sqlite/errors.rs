@@ -155,4 +155,16 @@ mod tests {
         assert!(matches!(fault_of(ffi::SQLITE_BUSY_RECOVERY, 0, ""), Fault::Busy(_)));
         assert!(matches!(fault_of(ffi::SQLITE_IOERR_FSYNC, libc::EIO, ""), Fault::Unknown(_)));
     }
+
+    /// A commit that is in the log but not in its index was called "nothing changed", and came back when another process
+    /// made the index anew.
+    #[test]
+    fn a_commit_that_reached_the_log_is_in_doubt() {
+        let failure = |code| Failure::new(code, libc::ENOSPC, "no room".into());
+        for code in [ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_NOMEM, ffi::SQLITE_NOMEM] {
+            assert!(matches!(failure(code).at_commit().fault("x.db"), Fault::Unknown(_)));
+            assert!(matches!(failure(code).fault("x.db"), Fault::Failed(_)));
+        }
+        assert!(matches!(failure(ffi::SQLITE_FULL).at_commit().fault("x.db"), Fault::Failed(_)));
+    }
 }

@@ -47,9 +47,7 @@ impl Sqlite {
             }
         }
     }
-}
 
-impl Sqlite {
     /// After a failure of the disk or of the file, nothing that SQLite remembers is relied on.
     fn drop_if_damaged(&mut self, result: &Result<Vec<Outcome>, Fault>) {
         let Err(Fault::Failed(error)) = result else { return };
