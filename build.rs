@@ -24,7 +24,7 @@ fn version(part: &str) -> String {
 }
 
 /// The files with what C sees, in the order in which the header shows it.
-const FILES: &[&str] = &["mod.rs", "handle.rs", "lock.rs", "text.rs"];
+const FILES: &[&str] = &["handle.rs", "lock.rs", "lockv.rs", "list.rs", "event.rs", "text.rs"];
 
 /// The header is committed, so that it can be read and packaged without a build: it is written only when it differs.
 fn write_header(root: &Path) {
@@ -48,7 +48,26 @@ fn write_header(root: &Path) {
 /// C89 has no `//` comments; and no line ends in spaces.
 fn for_c89(header: &str) -> String {
     let header = header.replace("// __cplusplus", "/* __cplusplus */").replace("  // extern \"C\"", "");
-    header.lines().map(|line| line.trim_end().replace("  // DSS_H", " /* DSS_H */") + "\n").collect()
+    header.lines().map(|line| wrapped(&line.trim_end().replace("  // DSS_H", " /* DSS_H */")) + "\n").collect()
+}
+
+/// A prototype that is too long for a line goes on under its first parameter.
+fn wrapped(line: &str) -> String {
+    const LONGEST: usize = 120;
+    let is_prototype = !line.starts_with([' ', '#']) && line.ends_with(");");
+    let (Some(open), true) = (line.find('('), is_prototype && line.len() > LONGEST) else { return line.to_owned() };
+    let (mut text, mut width) = (String::new(), 0);
+    for parameter in line.split_inclusive(", ") {
+        if width + parameter.trim_end().len() > LONGEST {
+            text.truncate(text.trim_end().len());
+            text += "\n";
+            text += &" ".repeat(open + 1);
+            width = open + 1;
+        }
+        text += parameter;
+        width += parameter.len();
+    }
+    text
 }
 
 fn version_macros() -> String {

@@ -5,10 +5,11 @@
  *
  * THE MODEL
  *
- * A lock is an entry (lock_id, lock_owner, timestamp) in a store, and not something that a process, a thread or a
- * connection holds. It belongs to an owner's name. It survives the process that took it, and stays until it is unlocked.
- * So a daemon that crashed and was started again under the same owner's name finds its locks as it left them, and nobody
- * else got them meanwhile; and a holder that is gone for good has to be cleared away by dss_unlock() with a NULL owner.
+ * A lock is an entry (lock_id, lock_owner, timestamp, token) in a store, and not something that a process, a thread or a
+ * connection holds. It belongs to an owner's name. It survives the process that took it, and stays until it is unlocked, or
+ * until its lease runs out, if it was taken with one. So a daemon that crashed and was started again under the same owner's
+ * name finds its locks as it left them, and nobody else got them meanwhile; and a lock without a lease whose holder is gone
+ * for good has to be cleared away, by dss_unlock() with a NULL owner or by dss_lock_clean().
  *
  *                            | no such lock | held, same owner | held, other owner
  *     dss_lock               | 0            | -EEXIST          | -EEXIST
@@ -19,6 +20,26 @@
  *
  * Mutual exclusion: a lock has one holder until it is unlocked or forced, whatever pauses or crashes. What a call
  * answered with 0 survives the end (kill -9) of any process, and a power cut if the disk keeps what it has flushed.
+ *
+ * LEASES AND TOKENS
+ *
+ * dss_lockv() can take a lock for a time (ttl_ms) that dss_lock_refresh() starts anew. When it is over, the lock does not
+ * exist any more, and the next caller gets it, told by DSS_GRANT_OWNERDEAD that what it protects may be half done. Leases are
+ * counted on a clock of the host that nobody sets (CLOCK_BOOTTIME), so a step of the wall clock ends none early or late; they
+ * end with the host's boot.
+ *
+ * No lease can stop a holder that was paused past its end and goes on believing that it holds the lock. A fence can: each
+ * grant of a lock has a token, greater than that of every earlier grant of the same lock, whatever ended it. A resource that
+ * remembers the greatest token it has seen, and refuses any smaller one, is safe from such a holder. dss_lock_left() tells a
+ * holder how long it may still go on, without asking the store.
+ *
+ * KEEPALIVE
+ *
+ * With DSS_LOCK_KEEPALIVE the library renews a lock by itself, from one thread of its own that is started with the first such
+ * lock, blocks all signals, and ends in the last dss_fini(). dss_event_fd() becomes readable when a lock is at risk
+ * (DSS_EVENT_AT_RISK), is safe again (DSS_EVENT_SAFE) or is lost (DSS_EVENT_LOST): any end of it that this handle did not
+ * make. Refreshing such a lock starts its lease anew; unlocking or transferring it, and dss_fini(), ends its renewal. Only the
+ * process that took it renews it: a forked child takes it over, if it shall, with DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE.
  *
  * A PROGRAM
  *
@@ -38,11 +59,17 @@
  * THREADS, PROCESSES, SIGNALS
  *
  * Every call may be made from any thread, with one handle or many. A call blocks for at most timeout_ms (an option of the
- * connection string) and about a second; time in which the kernel holds the thread aside. After fork(2) both processes may
- * go on with their handles; a memory: handle stays with the parent (-ECHILD). Between vfork(2), or _Fork(3) or a bare
- * clone(2), and exec make no call. No call may be made from a signal handler; signals that arrive during a call are handled
- * when it ends, or while it waits. Thread cancellation acts after the call. The library prints nothing, never ends the
- * process, starts no thread, and changes no locale, umask, working folder, signal mask or signal disposition.
+ * connection string), its wait_ms, and about a second; time in which the kernel holds the thread aside is not counted. After
+ * fork(2) both processes may go on with their handles; a memory: handle stays with the parent (-ECHILD). Between vfork(2), or
+ * _Fork(3) or a bare clone(2), and exec make no call. No call may be made from a signal handler; signals that arrive during a
+ * call are handled when it ends, or while it waits. Thread cancellation acts after the call. The library prints nothing, never
+ * ends the process, starts no thread but that of DSS_LOCK_KEEPALIVE, and changes no locale, umask, working folder, signal mask
+ * or signal disposition.
+ *
+ * STRUCTS
+ *
+ * A struct that the caller fills begins with its size: set it to sizeof, and all that is not used to 0. So it can grow in
+ * later versions. Outputs named ret_... may be NULL.
  *
  * ERRORS OF EVERY CALL
  *
@@ -65,7 +92,8 @@
  *     -ENOSPC -EDQUOT -EROFS -EMFILE -EIO
  *                       as the system says: make room, and so on; the handle goes on when the cause is gone
  *     -ECHILD           a memory: handle in a forked child, or a process that _Fork(3), clone(2) or vfork(2) made
- *     -EINTR            a signal handler forked this process during the call: the call goes on in the parent
+ *     -EINTR            a signal handler forked this process during the call: the call goes on in the parent; also where
+ *                       a call says so itself
  *     -ENOMEM           no memory for SQLite or for the owner's string (memory that libdss itself can't get ends
  *                       the process)
  *     -ENOTRECOVERABLE  a defect inside the library was contained: dss_fini() the handle; please report it
@@ -108,6 +136,112 @@
 #define DSS_LOCK_OWNER_MAX 256
 
 /**
+ * The most lock ids in one call.
+ */
+#define DSS_LOCK_IDS_MAX 64
+
+/**
+ * The longest note, in bytes without its NUL.
+ */
+#define DSS_NOTE_MAX 1024
+
+/**
+ * The shortest lease, in milliseconds.
+ */
+#define DSS_TTL_MIN_MS 1000
+
+/**
+ * The longest lease, in milliseconds: 366 days.
+ */
+#define DSS_TTL_MAX_MS 31622400000
+
+/**
+ * dss_lock_opts.flags: take one of the ids, the first that is free, instead of all of them. A pool of four drives is four
+ * ids; a semaphore of N is N ids.
+ */
+#define DSS_LOCK_ANY 1
+
+/**
+ * dss_lock_opts.flags: take over a live lock of the same lock_owner, with a new token, this call's ttl_ms, note and flags.
+ * A program that was started again finds its locks by it, and its former incarnation, should it still run, is fenced. With
+ * DSS_LOCK_ANY: the first one that this owner holds, else the first that is free.
+ */
+#define DSS_LOCK_RESUME 2
+
+/**
+ * dss_lock_opts.flags: the library renews the lease, at a third of its ttl_ms, until the lock is unlocked, transferred or
+ * lost, or the handle closed. dss_event_fd() tells of trouble. It needs a ttl_ms. See "KEEPALIVE" above.
+ */
+#define DSS_LOCK_KEEPALIVE 4
+
+/**
+ * dss_grant.flags: the lock was taken over from the same owner (DSS_LOCK_RESUME).
+ */
+#define DSS_GRANT_RESUMED 1
+
+/**
+ * dss_grant.flags: the previous holder's lease ran out without an unlock, or its lock was removed by force or cleaned. What
+ * the lock protects may be half done: look before you use it. Told to the next holder only.
+ */
+#define DSS_GRANT_OWNERDEAD 2
+
+/**
+ * dss_filter.flags: lock_id is how the ids begin.
+ */
+#define DSS_FILTER_ID_PREFIX 1
+
+/**
+ * dss_filter.flags: lock_owner is how the owners begin.
+ */
+#define DSS_FILTER_OWNER_PREFIX 2
+
+/**
+ * dss_filter.flags: dss_lock_clean() may remove every lock of the store.
+ */
+#define DSS_FILTER_EVERYTHING 4
+
+/**
+ * dss_event.type: the lock was not renewed for two thirds of its ttl; the store is slow or out of reach. left_ms is what
+ * is left of the lease: bring to an end what must not be half done.
+ */
+#define DSS_EVENT_AT_RISK 1
+
+/**
+ * dss_event.type: a lock that was at risk has been renewed.
+ */
+#define DSS_EVENT_SAFE 2
+
+/**
+ * dss_event.type: the lock is lost; whoever uses what it protects must stop. reason says how.
+ */
+#define DSS_EVENT_LOST 3
+
+/**
+ * dss_event.reason: the lease ran out before it could be renewed.
+ */
+#define DSS_REASON_EXPIRED 1
+
+/**
+ * dss_event.reason: somebody removed the lock by force, or cleaned it away.
+ */
+#define DSS_REASON_FORCED 2
+
+/**
+ * dss_event.reason: somebody gave the lock to another owner.
+ */
+#define DSS_REASON_TRANSFERRED 3
+
+/**
+ * dss_event.reason: another incarnation of the same owner took the lock over (DSS_LOCK_RESUME).
+ */
+#define DSS_REASON_RESUMED 4
+
+/**
+ * dss_event.reason: the lock was unlocked in its owner's name, through another handle.
+ */
+#define DSS_REASON_UNLOCKED 5
+
+/**
  * An open store. It may live on the stack, in a static variable or in another struct.
  *
  * dss_init() or dss_init_uri() fills it, dss_fini() empties it. Any number of threads may use one handle at the same
@@ -118,6 +252,163 @@ struct dss_handle {
      * Private. NULL when the handle is not open.
      */
     void *dh_conn;
+};
+
+/**
+ * How dss_lockv() shall take locks. Fill it with zeros and set what you need:
+ *
+ *     struct dss_lock_opts opts = { sizeof(opts) };
+ *     opts.ttl_ms = 30000;
+ */
+struct dss_lock_opts {
+    /**
+     * sizeof(struct dss_lock_opts): which fields the caller's compiler knew.
+     */
+    size_t size;
+    /**
+     * DSS_LOCK_ANY, DSS_LOCK_RESUME, DSS_LOCK_KEEPALIVE, or 0.
+     */
+    uint64_t flags;
+    /**
+     * The lease in milliseconds: DSS_TTL_MIN_MS to DSS_TTL_MAX_MS, or 0 for a lock that never expires.
+     */
+    uint64_t ttl_ms;
+    /**
+     * How long to wait for locks that others hold, in milliseconds: 0 not at all, less than 0 for ever.
+     */
+    int64_t wait_ms;
+    /**
+     * A text for people who list the locks, up to DSS_NOTE_MAX bytes, or NULL. It is copied.
+     */
+    const char *note;
+};
+
+/**
+ * What was granted for one lock id.
+ */
+struct dss_grant {
+    /**
+     * The fence: never 0, below 2^63, and greater than that of every earlier grant of this lock id. 0 where nothing was
+     * granted.
+     */
+    uint64_t token;
+    /**
+     * How long the lease still runs, in milliseconds, more than 0; INT64_MAX for a lock that never expires. It is counted
+     * from before the request left, so the store does not give the lock to others earlier.
+     */
+    int64_t left_ms;
+    /**
+     * DSS_GRANT_RESUMED, DSS_GRANT_OWNERDEAD, or 0.
+     */
+    uint32_t flags;
+    /**
+     * What became of this id: 0 or a negative errno.
+     */
+    int32_t rc;
+    /**
+     * Room for later versions; 0.
+     */
+    uint64_t reserved[2];
+};
+
+/**
+ * Which locks to list or to clean. Fill it with zeros and set what you need; all that is set has to match.
+ */
+struct dss_filter {
+    /**
+     * sizeof(struct dss_filter): which fields the caller's compiler knew.
+     */
+    size_t size;
+    /**
+     * DSS_FILTER_ID_PREFIX, DSS_FILTER_OWNER_PREFIX, DSS_FILTER_EVERYTHING, or 0.
+     */
+    uint64_t flags;
+    /**
+     * The lock's id, or NULL for any; with DSS_FILTER_ID_PREFIX its first bytes.
+     */
+    const char *lock_id;
+    /**
+     * The lock's owner, or NULL for any; with DSS_FILTER_OWNER_PREFIX its first bytes.
+     */
+    const char *lock_owner;
+    /**
+     * Only locks that were not taken or refreshed for so long, in milliseconds; counted on a clock that nobody sets, but for
+     * locks from before the host's last boot.
+     */
+    uint64_t min_age_ms;
+};
+
+/**
+ * A lock in a list. It and its strings are valid while the callback runs. Strings are never NULL.
+ */
+struct dss_lock_info {
+    /**
+     * The size of this struct, set by the library: a field is there if it ends within it.
+     */
+    size_t size;
+    const char *lock_id;
+    const char *lock_owner;
+    /**
+     * What its holder left for people to read, or "".
+     */
+    const char *note;
+    /**
+     * Who took it: host, process id and program, as in "host7:4711:mover". For people: nothing is decided by it.
+     */
+    const char *client;
+    uint64_t token;
+    /**
+     * When it was taken: UTC, in microseconds since 1970.
+     */
+    int64_t taken_us;
+    /**
+     * When it was taken or last refreshed: UTC, in microseconds since 1970.
+     */
+    int64_t refreshed_us;
+    /**
+     * Its lease in milliseconds, as granted; 0 if it never expires.
+     */
+    uint64_t ttl_ms;
+    /**
+     * How long the lease still ran when the list began, in milliseconds; INT64_MAX if it never expires.
+     */
+    int64_t left_ms;
+};
+
+/**
+ * What dss_lock_list() and dss_lock_clean() call for each lock. It may call the library, also with the same handle, and
+ * must return: no longjmp(3), no exception. A result other than 0 ends the list.
+ */
+typedef int (*dss_lock_cb)(const struct dss_lock_info *info, void *arg);
+
+/**
+ * What happened to a lock that was taken with DSS_LOCK_KEEPALIVE.
+ */
+struct dss_event {
+    /**
+     * DSS_EVENT_AT_RISK, DSS_EVENT_SAFE or DSS_EVENT_LOST.
+     */
+    uint32_t type;
+    /**
+     * With DSS_EVENT_LOST one of DSS_REASON_..., else 0.
+     */
+    uint32_t reason;
+    /**
+     * The token of the grant.
+     */
+    uint64_t token;
+    /**
+     * What was left of the lease when the event came about, in milliseconds; 0 with DSS_EVENT_LOST.
+     */
+    int64_t left_ms;
+    /**
+     * Room for later versions; 0.
+     */
+    uint64_t reserved[4];
+    /**
+     * The lock's id, ended by NUL.
+     */
+    char lock_id[2056];
 };
 
 #ifdef __cplusplus
@@ -150,9 +441,10 @@ int dss_init(struct dss_handle *handle);
  *     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000
  *     mode=OCTAL      the mode of a file that has to be created, such as 0660; default 0600, whatever the umask
  *
- * A file that does not exist is created, its folder is not. SQLite keeps two more files beside it while it is open, FILE-wal
- * and FILE-shm, with the same mode: the user needs the right to write in the folder. Keep the file on a local file system;
- * do not rename, remove, hard-link or bind-mount it while it is open: each is found out and refused.
+ * A file that does not exist is created, its folder is not. Beside it stand more files while it is open, with the same mode:
+ * SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks. So the user needs the right to
+ * write in the folder. Keep the file on a local file system; do not rename, remove, hard-link or bind-mount it while it is
+ * open: each is found out and refused.
  *
  * @param[out]  handle  Handle to fill; whatever was in it is overwritten. On failure it is not open: its dh_conn is NULL.
  * @param[in]   uri     Connection string.
@@ -191,7 +483,7 @@ void dss_fini(struct dss_handle *handle);
  *
  * Atomic: of any number of callers, in any threads and processes that share the store, exactly one gets 0. The lock is an
  * entry in the store: it never expires, it stays when the process that took it ends, and it is not re-entrant. The call
- * does not wait for the holder.
+ * does not wait for the holder. dss_lockv() takes locks with a lease, waits for them, and tells their tokens.
  *
  * @param[in]   handle          DSS handle.
  * @param[in]   lock_id         Lock identifier: 1 to DSS_LOCK_ID_MAX bytes, any but NUL, compared byte by byte.
@@ -208,14 +500,15 @@ int dss_lock(struct dss_handle *handle, const char *lock_id, const char *lock_ow
 /**
  * Refresh a lock timestamp.
  *
- * The new timestamp is strictly newer than the old one, also within one microsecond and after the clock was set back.
+ * The new timestamp is strictly newer than the old one, also within one microsecond and after the clock was set back. The
+ * lease of a lock that was taken with one starts anew.
  *
  * @param[in]   handle          DSS handle.
  * @param[in]   lock_id         Lock identifier, as for dss_lock().
  * @param[in]   lock_owner      Name of the lock owner, as for dss_lock().
  * @return                      0 on success,
- *                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked, perhaps by force; whoever
- *                              refreshes believed to hold it and must stop,
+ *                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked, perhaps by force, or its lease
+ *                              is over; whoever refreshes believed to hold it and must stop,
  *                             -EACCES (EACCESS) if the lock owner does not match: another owner holds the lock now,
  *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
  */
@@ -225,13 +518,14 @@ int dss_lock_refresh(struct dss_handle *handle, const char *lock_id, const char 
  * Release a lock.
  *
  * If \a lock_owner is NULL, remove the lock without considering the previous owner. This is for a holder that is gone
- * for good: one that still works would go on without protection.
+ * for good: one that still works would go on without protection. The next holder is told (DSS_GRANT_OWNERDEAD).
  *
  * @param[in]   handle          DSS handle.
  * @param[in]   lock_id         Lock identifier, as for dss_lock().
  * @param[in]   lock_owner      Name of the lock owner, as for dss_lock(), or NULL.
  * @return                      0 on success,
- *                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked before, perhaps by force,
+ *                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked before, perhaps by force, or its
+ *                              lease is over,
  *                             -EACCES (EACCESS) if the lock owner does not match: nothing was released,
  *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
  */
@@ -257,162 +551,184 @@ int dss_unlock(struct dss_handle *handle, const char *lock_id, const char *lock_
 int dss_lock_status(struct dss_handle *handle, const char *lock_id, char **lock_owner, struct timeval *lock_timestamp);
 
 /**
- * A short fixed text for what a call returned.
+ * Take several locks at once: all of them or none, or with DSS_LOCK_ANY one of them.
  *
- * @param[in]   rc  What a dss_* call returned: 0 or a negative errno.
- * @return          A text in English, never NULL, also for a code that no call returns. It is constant: do not
- *                  free it. May be called from any thread at any time.
+ * It is one transaction: nobody ever sees a part of it, and callers of overlapping sets can't deadlock. With a wait_ms the
+ * call waits for those who hold the locks. Callers that wait are served in the order in which they came; one that waits for
+ * several locks and can't have them all lets others pass for most of the time. While waiting, signal handlers run, and
+ * dss_fini() of the handle from another thread ends the wait; thread cancellation waits for the end of the call.
+ *
+ * @param[in]   handle      DSS handle.
+ * @param[in]   lock_ids    Lock identifiers, each as for dss_lock(), no two of them the same.
+ * @param[in]   count       How many: 1 to DSS_LOCK_IDS_MAX.
+ * @param[in]   lock_owner  Name of the lock owner, as for dss_lock().
+ * @param[in]   opts        How to take them, or NULL: without lease or wait, as dss_lock() does.
+ * @param[out]  ret_grants  Array of count grants, or NULL. On success the rc of each lock that was taken is 0; with
+ *                          DSS_LOCK_ANY that of the others is -EEXIST. On -EEXIST, -ETIMEDOUT, -EINTR and the -EBADF of a
+ *                          handle that was closed meanwhile, rc is -EEXIST for the locks that were in the way and -ECANCELED
+ *                          for the others; on other failures it is what the call returns. Untouched after a bad argument.
+ * @return                  0 on success; never with a lease that is over already,
+ *                         -EEXIST if a lock is held and wait_ms is 0; dss_last_error() says by whom,
+ *                         -ETIMEDOUT if wait_ms has passed; nothing was taken,
+ *                         -EINTR if a signal handler ran while the call waited, with or without SA_RESTART; nothing was
+ *                          taken: call again to go on waiting,
+ *                         -EINVAL if lock_ids is NULL, count is 0, an id stands in it twice, opts->size is smaller than in
+ *                          the first release or larger and has unknown fields that are not 0, flags has unknown bits, or
+ *                          DSS_LOCK_KEEPALIVE comes without a ttl_ms,
+ *                         -E2BIG if count is more than DSS_LOCK_IDS_MAX,
+ *                         -ERANGE if ttl_ms is out of range,
+ *                         -ENAMETOOLONG also if the note is too long,
+ *                         -EBADF and others: see "Errors of every call" above.
  */
-const char *dss_strerror(int rc);
+int dss_lockv(struct dss_handle *handle, const char *const *lock_ids, size_t count, const char *lock_owner,
+              const struct dss_lock_opts *opts, struct dss_grant *ret_grants);
 
 /**
- * The last failure of the calling thread, in full: what failed, why, and what to do about it; at -EEXIST for instance who
- * holds the lock and since when.
+ * Refresh several locks: their timestamps get strictly newer, and their leases start anew.
  *
- * @return  A text in English, never NULL: "" before the thread's first failure. Calls that succeed leave it alone. It
- *          stays valid until this thread's next dss_* call that fails, or the thread's end: do not free it. Bytes of names
- *          that are not printable UTF-8 are written as \xNN.
+ * As many as possible are refreshed, each for itself. A lock whose lease is over does not exist, even if nobody has taken
+ * it: take it again with dss_lockv(), and look at what it protects before.
+ *
+ * @param[in]   handle      DSS handle.
+ * @param[in]   lock_ids    Lock identifiers, as for dss_lockv().
+ * @param[in]   count       How many: 1 to DSS_LOCK_IDS_MAX.
+ * @param[in]   lock_owner  Name of the lock owner, as for dss_lock().
+ * @param[in]   tokens      Array of count tokens, each that of the grant that is meant, or 0 to leave it unchecked; NULL: all
+ *                          unchecked. Without tokens, an owner whose lock was lost and taken anew under the same name
+ *                          refreshes the other one's lock.
+ * @param[out]  ret_grants  Array of count grants, or NULL: token and left_ms of each that was refreshed, and the rc of each.
+ *                          Untouched after a bad argument.
+ * @return                  0 on success, else the rc of the first lock that could not be refreshed:
+ *                         -ENOLCK if the lock does not exist (any more): whoever refreshes has lost it and must stop,
+ *                         -EACCES if it is another owner's,
+ *                         -ESTALE if it is this owner's, but under another token: another incarnation holds it,
+ *                         -EINVAL, -E2BIG, -ENAMETOOLONG as dss_lockv(),
+ *                         -EBADF and others: see "Errors of every call" above.
  */
-const char *dss_last_error(void);
+int dss_lock_refreshv(struct dss_handle *handle, const char *const *lock_ids, size_t count, const char *lock_owner,
+                      const uint64_t *tokens, struct dss_grant *ret_grants);
 
 /**
- * The version of the library that is loaded, such as "0.1.0"; DSS_VERSION is that of the header.
+ * Release several locks.
  *
- * @return  A constant text: do not free it.
+ * As many as possible are released, each for itself. With a NULL lock_owner they are removed whoever holds them, and the
+ * next holder of each is told so (DSS_GRANT_OWNERDEAD).
+ *
+ * @param[in]   handle      DSS handle.
+ * @param[in]   lock_ids    Lock identifiers, as for dss_lockv().
+ * @param[in]   count       How many: 1 to DSS_LOCK_IDS_MAX.
+ * @param[in]   lock_owner  Name of the lock owner, as for dss_lock(), or NULL.
+ * @param[in]   tokens      Array of count tokens, as for dss_lock_refreshv(), or NULL.
+ * @param[out]  ret_rcs     Array of count codes, or NULL: what became of each. Untouched after a bad argument.
+ * @return                  0 on success, else the first code in ret_rcs that is not 0:
+ *                         -ENOLCK if the lock does not exist (any more),
+ *                         -EACCES if it is another owner's,
+ *                         -ESTALE if its token is another one,
+ *                         -EINVAL, -E2BIG, -ENAMETOOLONG as dss_lockv(),
+ *                         -EBADF and others: see "Errors of every call" above.
  */
-const char *dss_version(void);
+int dss_unlockv(struct dss_handle *handle, const char *const *lock_ids, size_t count, const char *lock_owner,
+                const uint64_t *tokens, int *ret_rcs);
 
 /**
- * Open the store that the environment variable DSS_URI names.
+ * Give a lock to another owner, with no gap in which a third could enter.
  *
- * With DSS_URI unset or empty the store is an SQLite file: /var/lib/dss/dss.db for root (the folder is made with mode
- * 0755), else dss/dss.db in $XDG_STATE_HOME or, where that is unset or no full path, in ~/.local/state (folders are made
- * with mode 0700). THIS DEFAULT DIFFERS FROM USER TO USER: programs that run as different users and are to share their
- * locks must set DSS_URI. The environment is read by secure_getenv(3), so a set-user-ID program sees none of it.
+ * The lock gets a new token, so the former holder is fenced. Its ttl_ms and note stay, its lease starts anew, and a renewal
+ * by the library ends.
  *
- * @param[out]  handle  Handle to fill; whatever was in it is overwritten. On failure it is not open: its dh_conn is NULL.
- * @return              0 on success, else as dss_init_uri(); also -EINVAL if the default is needed and HOME is unset.
+ * @param[in]   handle      DSS handle.
+ * @param[in]   lock_id     Lock identifier, as for dss_lock().
+ * @param[in]   from_owner  Name of the owner who gives it, or NULL: whoever holds it.
+ * @param[in]   from_token  Token of the grant that is meant, or 0 to leave it unchecked.
+ * @param[in]   to_owner    Name of the new owner, as for dss_lock(); it may be the same.
+ * @param[out]  ret_grant   The new grant, or NULL. Zero after a failure but for its rc; untouched after a bad argument.
+ * @return                  0 on success,
+ *                         -ENOLCK if the lock does not exist (any more),
+ *                         -EACCES if it is not from_owner's,
+ *                         -ESTALE if its token is not from_token,
+ *                         -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
  */
-int dss_init(struct dss_handle *handle);
+int dss_lock_transfer(struct dss_handle *handle, const char *lock_id, const char *from_owner, uint64_t from_token,
+                      const char *to_owner, struct dss_grant *ret_grant);
 
 /**
- * Open the store that a connection string names.
+ * List the locks of the store, in the order of their ids.
  *
- *     sqlite:/path/file.db        an SQLite file, for the processes of one host; also a bare path without "sqlite:"
- *     memory:  memory:NAME        a store of this process alone: handles of one NAME (also the empty one) share it, and
- *                                 it is gone with the last of them; for unit tests of programs that use the library
+ * The list is one consistent snapshot of the moment at which it began. It takes little memory for any number of locks, and
+ * nothing that a writer waits for is held while the callback runs; a long list may delay the moment at which SQLite's log
+ * gets shorter. Locks whose lease is over are not in it.
  *
- * Options follow a '?' and are joined by '&', as in "sqlite:/path/file.db?mode=0660&timeout_ms=2000". The path is taken
- * literally up to the '?' (no percent signs are decoded); a bare path is literal to its end and takes no options.
- *
- *     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000
- *     mode=OCTAL      the mode of a file that has to be created, such as 0660; default 0600, whatever the umask
- *
- * A file that does not exist is created, its folder is not. SQLite keeps two more files beside it while it is open, FILE-wal
- * and FILE-shm, with the same mode: the user needs the right to write in the folder. Keep the file on a local file system;
- * do not rename, remove, hard-link or bind-mount it while it is open: each is found out and refused.
- *
- * @param[out]  handle  Handle to fill; whatever was in it is overwritten. On failure it is not open: its dh_conn is NULL.
- * @param[in]   uri     Connection string.
- * @return              0 on success,
- *                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, or has an unknown or
- *                      malformed option: dss_last_error() names the part,
- *                     -ERANGE if timeout_ms is too large,
- *                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
- *                     -ENOENT if the folder does not exist: make it,
- *                     -EACCES if the user may not write the file or its folder,
- *                     -EROFS, -ENOSPC, -EDQUOT, -EMFILE, -EIO as the system says,
- *                     -EUCLEAN if the file is not a dss store or is damaged: it is left untouched,
- *                     -EPROTONOSUPPORT if the file was written by a newer libdss (it is left untouched: update), or this
- *                      library was built without that kind of store,
- *                     -EREMOTE if the file would be on a network file system (NFS, Lustre, GPFS, CIFS, 9p, ...), where
- *                      SQLite's locks do not hold,
- *                     -EMLINK if the file has a second name (hard link, bind mount of the file): remove it,
- *                     -EBUSY if other processes kept the file locked beyond timeout_ms,
- *                     -ECHILD in a process that was made by _Fork(3), clone(2) or vfork(2),
- *                     -ENOMEM, -ENOTRECOVERABLE.
+ * @param[in]   handle    DSS handle.
+ * @param[in]   filter    Which locks, or NULL for all.
+ * @param[in]   callback  Called for each lock, in the calling thread.
+ * @param[in]   arg       Passed to callback as it is.
+ * @return                0 at the end of the list, else what callback returned: choose a positive number, to tell it from
+ *                        an error,
+ *                       -EINVAL if callback is NULL, filter->size is smaller than in the first release or larger and has
+ *                        unknown fields that are not 0, flags has unknown bits, or a name is empty and no prefix,
+ *                       -ENAMETOOLONG if a name is too long,
+ *                       -EINTR if the list was cut short because this process forked: start it again,
+ *                       -EBADF and others: see "Errors of every call" above; timeout_ms counts for each page of some locks.
  */
-int dss_init_uri(struct dss_handle *handle, const char *uri);
+int dss_lock_list(struct dss_handle *handle, const struct dss_filter *filter, dss_lock_cb callback, void *arg);
 
 /**
- * Close a handle. No lock is released by it: a lock belongs to its owner's name, not to a handle or a process.
+ * Remove the locks that a filter lets through, whoever holds them: those of owners who are gone for good.
  *
- * Calls that other threads have under way on the handle end as they would have, later ones give -EBADF. NULL, a handle
- * that is not open, and a second call are harmless.
+ * Each is removed only if its token is still the one that was seen: a lock that was unlocked and taken anew meanwhile
+ * stays. The next holder of each is told so (DSS_GRANT_OWNERDEAD). With a callback, each lock is removed by itself and
+ * shown after that; without one, many are removed together, which is faster. What was removed before a failure or the
+ * callback's end of it stays removed.
  *
- * @param[in,out]  handle  Handle to close, or NULL. Its dh_conn is NULL afterwards.
+ * @param[in]   handle    DSS handle.
+ * @param[in]   filter    Which locks. One that names neither id nor owner nor age removes every lock, and needs
+ *                        DSS_FILTER_EVERYTHING.
+ * @param[in]   callback  Called for each lock when it was removed, in the order of the ids, or NULL.
+ * @param[in]   arg       Passed to callback as it is.
+ * @return                0 at the end, else what callback returned; no further lock is removed then,
+ *                       -EPERM if filter is NULL or empty and DSS_FILTER_EVERYTHING is not set; nothing was removed,
+ *                       -EINVAL, -ENAMETOOLONG, -EINTR as dss_lock_list(),
+ *                       -EBADF and others: see "Errors of every call" above; timeout_ms counts for each removal.
  */
-void dss_fini(struct dss_handle *handle);
+int dss_lock_clean(struct dss_handle *handle, const struct dss_filter *filter, dss_lock_cb callback, void *arg);
 
 /**
- * Take a lock.
+ * How long a grant is still in time. The store is not asked, so it is quick enough to ask before each step of a long work.
  *
- * Atomic: of any number of callers, in any threads and processes that share the store, exactly one gets 0. The lock is an
- * entry in the store: it never expires, it stays when the process that took it ends, and it is not re-entrant. The call
- * does not wait for the holder.
- *
- * @param[in]   handle          DSS handle.
- * @param[in]   lock_id         Lock identifier: 1 to DSS_LOCK_ID_MAX bytes, any but NUL, compared byte by byte.
- * @param[in]   lock_owner      Name of the lock owner: 1 to DSS_LOCK_OWNER_MAX bytes, any but NUL. Choose one that is
- *                              different for each holder, such as host, program and process id, or a stable one that the
- *                              program finds again after a restart.
- * @return                      0 on success: the lock is held, and will be after a crash or a power cut,
- *                             -EEXIST if the lock is held, also by the same owner; dss_last_error() says by whom and
- *                              since when. Try again after its dss_unlock(),
- *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+ * @param[in]   handle       DSS handle.
+ * @param[in]   lock_id      Lock identifier, as for dss_lock().
+ * @param[in]   token        Token of the grant, or 0 for whichever this handle has of that lock.
+ * @param[out]  ret_left_ms  The time left in milliseconds, more than 0; INT64_MAX for a lock that never expires. 0 on
+ *                           failure. It may be NULL.
+ * @return                   0 while a grant that this handle made or refreshed is in time,
+ *                          -ENOLCK if its lease is over, its loss is known, or it is not this handle's in this process,
+ *                          -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
  */
-int dss_lock(struct dss_handle *handle, const char *lock_id, const char *lock_owner);
+int dss_lock_left(struct dss_handle *handle, const char *lock_id, uint64_t token, int64_t *ret_left_ms);
 
 /**
- * Refresh a lock timestamp.
+ * A file descriptor that is readable (poll(2), epoll(7)) while events wait.
  *
- * The new timestamp is strictly newer than the old one, also within one microsecond and after the clock was set back.
+ * Events come from locks that this handle took with DSS_LOCK_KEEPALIVE. Take them with dss_event_next() until it gives 0.
  *
- * @param[in]   handle          DSS handle.
- * @param[in]   lock_id         Lock identifier, as for dss_lock().
- * @param[in]   lock_owner      Name of the lock owner, as for dss_lock().
- * @return                      0 on success,
- *                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked, perhaps by force; whoever
- *                              refreshes believed to hold it and must stop,
- *                             -EACCES (EACCESS) if the lock owner does not match: another owner holds the lock now,
- *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+ * @param[in]   handle  DSS handle.
+ * @return              The descriptor, the same one each time. It is the handle's: do not read, write or close it;
+ *                      dss_fini() closes it. It is close-on-exec. A forked child gets one of its own by this call;
+ *                      its parent's is closed in it,
+ *                     -EMFILE, -ENOMEM if none can be had,
+ *                     -EBADF and others: see "Errors of every call" above.
  */
-int dss_lock_refresh(struct dss_handle *handle, const char *lock_id, const char *lock_owner);
+int dss_event_fd(struct dss_handle *handle);
 
 /**
- * Release a lock.
+ * Take the oldest event that waits.
  *
- * If \a lock_owner is NULL, remove the lock without considering the previous owner. This is for a holder that is gone
- * for good: one that still works would go on without protection.
- *
- * @param[in]   handle          DSS handle.
- * @param[in]   lock_id         Lock identifier, as for dss_lock().
- * @param[in]   lock_owner      Name of the lock owner, as for dss_lock(), or NULL.
- * @return                      0 on success,
- *                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked before, perhaps by force,
- *                             -EACCES (EACCESS) if the lock owner does not match: nothing was released,
- *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+ * @param[in]   handle     DSS handle.
+ * @param[out]  ret_event  The event, or NULL to drop it. Zero if there is none.
+ * @return                 1 if there was an event, 0 if there was none; it does not wait,
+ *                        -EBADF and others: see "Errors of every call" above.
  */
-int dss_unlock(struct dss_handle *handle, const char *lock_id, const char *lock_owner);
-
-/**
- * Retrieve the status of a lock.
- *
- * If \a lock_owner is NULL, the string is not allocated.
- * If \a lock_timestamp is NULL, the structure is not filled.
- * The call takes no lock that a writer needs, and does not wait for one.
- *
- * @param[in]   handle          DSS handle.
- * @param[in]   lock_id         Lock identifier, as for dss_lock().
- * @param[out]  lock_owner      Name of the lock owner, must be freed by the caller with free(3). NULL after any failure.
- * @param[out]  lock_timestamp  Date when the lock was taken or last refreshed: UTC, in seconds and microseconds since
- *                              1970. Zero after a failure, but untouched after a bad handle or argument.
- * @return                      0 on success,
- *                             -ENOMEM if the \a lock_owner string cannot be allocated,
- *                             -ENOLCK (ENOLOCK) if the lock does not exist,
- *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
- */
-int dss_lock_status(struct dss_handle *handle, const char *lock_id, char **lock_owner, struct timeval *lock_timestamp);
+int dss_event_next(struct dss_handle *handle, struct dss_event *ret_event);
 
 /**
  * A short fixed text for what a call returned.

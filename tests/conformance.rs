@@ -3,9 +3,11 @@
 
 mod common;
 
-use common::{Dss, Store, fresh, kinds, last_error};
+use common::{Dss, Filter, Opts, Store, fresh, kinds, last_error};
+use dss::ffi::lockv::dss_grant;
 use proptest::prelude::*;
 use std::{
+    collections::BTreeMap,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -75,25 +77,65 @@ fn batches_answer_each_caller() {
     });
 }
 
-/// One call of a random sequence, on one of few names, so that the calls meet.
+/// One call of a random sequence, on few names, so that the calls meet.
 #[derive(Clone, Debug)]
 enum Call {
     Lock(u8, u8),
     Refresh(u8, u8),
     Unlock(u8, Option<u8>),
     Status(u8),
+    /// Flags, whether with a lease, and a note.
+    Lockv(Vec<u8>, u8, u64, bool, u8),
+    /// Whether with the current token of each, one before it, or none.
+    Refreshv(Vec<u8>, u8, Token),
+    Unlockv(Vec<u8>, Option<u8>, Token),
+    Transfer(u8, Option<u8>, Token, u8),
+    List(Filter),
+    Clean(Filter),
     Reopen,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Token {
+    Current,
+    Former,
+    Unchecked,
+}
+
+const ANY: u64 = 1;
+const RESUME: u64 = 2;
+
 fn call() -> impl Strategy<Value = Call> {
     let (id, owner) = (0..4u8, 0..3u8);
+    let ids = || prop::sample::subsequence(vec![0, 1, 2, 3u8], 1..=4).prop_shuffle();
+    let token = || prop_oneof![Just(Token::Current), Just(Token::Former), Just(Token::Unchecked)];
+    let somebody = || prop::option::weighted(0.8, 0..3u8);
+    let flags = prop::sample::select(vec![0, 0, ANY, RESUME, ANY | RESUME]);
     prop_oneof![
         4 => (id.clone(), owner.clone()).prop_map(|(id, owner)| Call::Lock(id, owner)),
         2 => (id.clone(), owner.clone()).prop_map(|(id, owner)| Call::Refresh(id, owner)),
-        3 => (id.clone(), prop::option::weighted(0.8, owner)).prop_map(|(id, owner)| Call::Unlock(id, owner)),
-        2 => id.prop_map(Call::Status),
+        3 => (id.clone(), somebody()).prop_map(|(id, owner)| Call::Unlock(id, owner)),
+        2 => id.clone().prop_map(Call::Status),
+        6 => (ids(), owner.clone(), flags, any::<bool>(), 0..3u8)
+            .prop_map(|(ids, owner, flags, lease, note)| Call::Lockv(ids, owner, flags, lease, note)),
+        2 => (ids(), owner.clone(), token()).prop_map(|(ids, owner, token)| Call::Refreshv(ids, owner, token)),
+        4 => (ids(), somebody(), token()).prop_map(|(ids, owner, token)| Call::Unlockv(ids, owner, token)),
+        2 => (id, somebody(), token(), owner).prop_map(|(id, from, token, to)| Call::Transfer(id, from, token, to)),
+        2 => filter().prop_map(Call::List),
+        1 => filter().prop_map(Call::Clean),
         1 => Just(Call::Reopen),
     ]
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let name = |names: Vec<&'static [u8]>| prop::option::of(prop::sample::select(names).prop_map(<[u8]>::to_vec));
+    let id = name(vec![b"drive", b"d", b"Drive", b"drive'; --\xff\n", b"x", b"z"]);
+    (0..8u64, id, name(vec![b"a", b"a ", b"\xfe"])).prop_map(|(flags, id, owner)| Filter {
+        flags,
+        id,
+        owner,
+        min_age_ms: 0,
+    })
 }
 
 /// Names that a store could mix up: cases, prefixes, quotes, bytes that are no UTF-8, and the longest.
@@ -101,43 +143,134 @@ fn id(number: u8) -> Vec<u8> {
     [b"drive".to_vec(), b"Drive".to_vec(), b"drive'; --\xff\n".to_vec(), vec![b'x'; 2048]][usize::from(number)].clone()
 }
 
+fn ids(numbers: &[u8]) -> Vec<Vec<u8>> {
+    numbers.iter().map(|number| id(*number)).collect()
+}
+
 fn owner(number: u8) -> Vec<u8> {
     [b"a".to_vec(), b"a ".to_vec(), vec![0xfe; 256]][usize::from(number)].clone()
 }
 
-/// Does the call and tells all that can be seen of it but the time.
-fn answer(dss: &Dss, call: &Call) -> Result<Vec<u8>, i32> {
-    let code = |rc: i32| if rc == 0 { Ok(Vec::new()) } else { Err(rc) };
-    match call {
-        Call::Lock(i, o) => code(dss.lock(&id(*i), &owner(*o))),
-        Call::Refresh(i, o) => code(dss.refresh(&id(*i), &owner(*o))),
-        Call::Unlock(i, o) => code(dss.unlock(&id(*i), o.map(owner).as_deref())),
-        Call::Status(i) => dss.status(&id(*i)).map(|(owner, _)| owner),
-        Call::Reopen => Ok(Vec::new()),
+fn note(number: u8) -> Vec<u8> {
+    [b"".to_vec(), b"tape 7\xff'".to_vec(), vec![b'n'; 1024]][usize::from(number)].clone()
+}
+
+/// A store under test, and the tokens that it has granted.
+struct Tested {
+    dss: Dss,
+    granted: BTreeMap<Vec<u8>, Vec<u64>>,
+}
+
+impl Tested {
+    fn open(uri: &str) -> Tested {
+        Tested { dss: Dss::open(uri).unwrap(), granted: BTreeMap::new() }
+    }
+
+    fn token(&self, id: &[u8], which: Token) -> u64 {
+        let granted = self.granted.get(id).map_or(&[][..], |tokens| &tokens[..]);
+        match which {
+            Token::Current => granted.last().copied().unwrap_or(1),
+            Token::Former => granted.iter().rev().nth(1).copied().unwrap_or(1),
+            Token::Unchecked => 0,
+        }
+    }
+
+    fn tokens(&self, numbers: &[u8], which: Token) -> Vec<u64> {
+        numbers.iter().map(|number| self.token(&id(*number), which)).collect()
+    }
+
+    /// Notes a grant, which must have a greater token than all before it. Gives what stores can be compared by.
+    fn note_grant(&mut self, id: &[u8], grant: &dss_grant) -> (i32, u32, bool, bool) {
+        if grant.rc == 0 {
+            let tokens = self.granted.entry(id.to_vec()).or_default();
+            let newer = tokens.last().is_none_or(|last| grant.token > *last);
+            assert!(newer && grant.left_ms > 0, "{grant:?} after {tokens:?}");
+            tokens.push(grant.token);
+        }
+        (grant.rc, grant.flags, grant.token != 0, grant.left_ms == i64::MAX)
+    }
+
+    /// Does the call and tells all that can be seen of it but times and tokens.
+    fn answer(&mut self, call: &Call) -> String {
+        match call {
+            Call::Lock(i, o) => {
+                let rc = self.dss.lock(&id(*i), &owner(*o));
+                // Its token is told to nobody but the list.
+                self.learn(&id(*i));
+                format!("{rc}")
+            }
+            Call::Refresh(i, o) => format!("{}", self.dss.refresh(&id(*i), &owner(*o))),
+            Call::Unlock(i, o) => format!("{}", self.dss.unlock(&id(*i), o.map(owner).as_deref())),
+            Call::Status(i) => format!("{:?}", self.dss.status(&id(*i)).map(|(owner, _)| owner)),
+            Call::Lockv(i, o, flags, lease, n) => {
+                let ttl_ms = if *lease { 3_600_000 } else { 0 };
+                let opts = Opts { flags: *flags, ttl_ms, wait_ms: 0, note: note(*n) };
+                let (rc, grants) = self.dss.lockv(&ids(i), &owner(*o), &opts);
+                let told: Vec<_> = i.iter().zip(&grants).map(|(i, grant)| self.note_grant(&id(*i), grant)).collect();
+                format!("{rc} {told:?}")
+            }
+            Call::Refreshv(i, o, which) => {
+                let (rc, grants) = self.dss.refreshv(&ids(i), &owner(*o), &self.tokens(i, *which));
+                let told: Vec<_> = grants.iter().map(|grant| (grant.rc, grant.flags, grant.token != 0)).collect();
+                format!("{rc} {told:?}")
+            }
+            Call::Unlockv(i, o, which) => {
+                let tokens = self.tokens(i, *which);
+                format!("{:?}", self.dss.unlockv(&ids(i), o.map(owner).as_deref(), &tokens))
+            }
+            Call::Transfer(i, from, which, to) => {
+                let token = self.token(&id(*i), *which);
+                let (rc, grant) = self.dss.transfer(&id(*i), from.map(owner).as_deref(), token, &owner(*to));
+                format!("{rc} {:?}", self.note_grant(&id(*i), &grant))
+            }
+            Call::List(filter) => self.told(filter, false),
+            Call::Clean(filter) => self.told(filter, true),
+            Call::Reopen => String::new(),
+        }
+    }
+
+    fn told(&self, filter: &Filter, clean: bool) -> String {
+        let (rc, shown) = self.dss.list(filter, clean);
+        let told: Vec<_> = shown.iter().map(|lock| (&lock.id, &lock.owner, &lock.note, lock.ttl_ms)).collect();
+        for lock in &shown {
+            assert_eq!(Some(&lock.token), self.granted[&lock.id].last(), "a list shows the current token");
+        }
+        format!("{rc} {told:?}")
+    }
+
+    fn learn(&mut self, id: &[u8]) {
+        let (_, shown) = self.dss.list(&Filter { id: Some(id.to_vec()), ..Filter::default() }, false);
+        let token = shown.first().map_or(0, |lock| lock.token);
+        let tokens = self.granted.entry(id.to_vec()).or_default();
+        if token != 0 && tokens.last() != Some(&token) {
+            assert!(tokens.last().is_none_or(|last| token > *last));
+            tokens.push(token);
+        }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_store_answers_as_memory_does(calls in prop::collection::vec(call(), 1..60)) {
         for kind in kinds() {
             let (store, rules) = (fresh(&kind), fresh("memory"));
-            let reference = Dss::open(&rules.uri).unwrap();
-            let mut dss = Dss::open(&store.uri).unwrap();
+            let mut reference = Tested::open(&rules.uri);
+            let mut tested = Tested::open(&store.uri);
             for (place, call) in calls.iter().enumerate() {
                 if let (Call::Reopen, "sqlite") = (call, kind.as_str()) {
-                    drop(dss);
-                    dss = Dss::open(&store.uri).unwrap();
+                    drop(tested.dss);
+                    tested.dss = Dss::open(&store.uri).unwrap();
                 }
-                prop_assert_eq!(answer(&dss, call), answer(&reference, call), "{} call {}: {:?}", &kind, place, call);
-                if let Call::Refresh(name, _) = call {
-                    let before = dss.status(&id(*name));
-                    let refreshed = answer(&dss, call).is_ok();
-                    let after = dss.status(&id(*name));
-                    prop_assert_eq!(refreshed, before.is_ok() && after.unwrap_or_default().1 > before.unwrap_or_default().1);
-                    let _ = answer(&reference, call);
+                let (before, stamp) = match call {
+                    Call::Refresh(name, _) => (tested.dss.status(&id(*name)), true),
+                    _ => (Err(0), false),
+                };
+                let answer = tested.answer(call);
+                prop_assert_eq!(&answer, &reference.answer(call), "{} call {}: {:?}", &kind, place, call);
+                if let (Call::Refresh(name, _), true, "0") = (call, stamp, answer.as_str()) {
+                    prop_assert!(tested.dss.status(&id(*name)).unwrap().1 > before.unwrap().1);
                 }
             }
         }

@@ -45,8 +45,8 @@ pub struct GivenUp {
 impl GivenUp {
     /// Notes that the request, if it took a lock, must give it back.
     pub fn withdraw(&self, request: &Request) {
-        if let Request::Lock { id, attempt, .. } = request {
-            let withdrawal = Request::Withdraw { id: id.clone(), attempt: *attempt };
+        if let Request::Lock(wanted) = request {
+            let withdrawal = Request::Withdraw { ids: wanted.ids.clone(), attempt: wanted.attempt };
             self.list().push(withdrawal);
         }
     }

@@ -7,11 +7,14 @@
 //! Every lock of the library is taken inside, so none is held by another thread at the moment of a fork; what belongs
 //! to an engine the child never touches, because a new generation makes engines of its own.
 
-use super::registry;
+use super::{handle, keepalive, registry};
 use crate::{
     model::error::{Code, Error},
     mutant,
-    sys::{self, signals::Shield},
+    sys::{
+        self, doorbell,
+        signals::{Shield, SignalMask},
+    },
 };
 use std::{
     cell::RefCell,
@@ -83,11 +86,29 @@ impl Inside {
         self.shield = None;
         let result = wait();
         self.go_in();
-        if self.generation != generation() {
-            let text = "a signal handler forked this process during the call, which goes on in the parent: call again";
-            return Err(Error::new(Code::Interrupted, text));
-        }
+        self.check_process()?;
         Ok(result)
+    }
+
+    /// The same for a wait that lets the host's signals in by itself, in one step with its beginning: so it can tell whether
+    /// a handler ran.
+    pub fn outside_for_signals<T>(&mut self, wait: impl FnOnce(&SignalMask) -> T) -> Result<T, Error> {
+        let shield = self.shield.take().unwrap_or_else(Shield::raise);
+        self.pass = None;
+        let result = wait(&shield.mask_of_host());
+        self.shield = Some(shield);
+        self.pass = Some(GATE.read().unwrap_or_else(PoisonError::into_inner));
+        self.check_process()?;
+        Ok(result)
+    }
+
+    /// Whether this still is the process that made the call.
+    fn check_process(&self) -> Result<(), Error> {
+        if self.generation == generation() {
+            return Ok(());
+        }
+        let text = "a signal handler forked this process during the call, which goes on in the parent: call again";
+        Err(Error::new(Code::Interrupted, text))
     }
 
     fn go_in(&mut self) {
@@ -131,6 +152,9 @@ extern "C" fn after_fork_in_child() {
     let _ = SHUT.try_with(|slot| {
         if slot.borrow().is_some() && !mutant::on("fork_close") {
             GENERATION.fetch_add(1, Ordering::Relaxed);
+            doorbell::close_inherited();
+            keepalive::forget_thread();
+            handle::forget_parent();
             registry::drop_inherited();
         }
         if slot.borrow().is_some() {

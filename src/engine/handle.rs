@@ -6,25 +6,28 @@
 use super::{
     attempt::Series,
     gate::Inside,
+    holdings::Holdings,
+    keepalive,
     registry::{self, Shared},
 };
 use crate::{
     clock,
     model::{
         error::{Code, Error},
-        name::{LockId, Owner},
-        request::{Entry, Reply, Request},
         uri::Uri,
     },
     store::Place,
-    sys,
+    sys::{
+        self,
+        doorbell::{self, Address},
+    },
 };
 use std::{
     collections::BTreeMap,
     fs,
     sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -36,15 +39,19 @@ static NEXT: AtomicUsize = AtomicUsize::new(0xd55 << (usize::BITS - 12));
 /// An open handle.
 pub struct Handle {
     place: Place,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     session: RwLock<Arc<Session>>,
+    closed: AtomicBool,
+    /// Calls that wait for a lock, to be woken when the handle is closed.
+    waiting: Mutex<Vec<Address>>,
 }
 
 /// A handle's use of its store, in one process.
-struct Session {
-    store: Shared,
-    attempts: Series,
-    client: Box<str>,
+pub(super) struct Session {
+    pub store: Shared,
+    pub attempts: Series,
+    pub client: Arc<str>,
+    holdings: Mutex<Holdings>,
 }
 
 /// Opens a store and gives the number of the new handle.
@@ -52,7 +59,8 @@ pub fn open(uri: &Uri, inside: &mut Inside) -> Result<usize, Error> {
     let deadline = clock::instant() + uri.timeout;
     let place = Place::find(&uri.target)?;
     let session = RwLock::new(Arc::new(Session::open(&place, deadline, inside)?));
-    let handle = Arc::new(Handle { place, timeout: uri.timeout, session });
+    let (closed, waiting) = (AtomicBool::new(false), Mutex::default());
+    let handle = Arc::new(Handle { place, timeout: uri.timeout, session, closed, waiting });
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     HANDLES.write().unwrap_or_else(PoisonError::into_inner).insert(number, handle);
     Ok(number)
@@ -63,10 +71,33 @@ pub fn find(number: usize, _inside: &Inside) -> Result<Arc<Handle>, Error> {
     handles.get(&number).cloned().ok_or_else(not_open)
 }
 
-/// Takes the handle out of the table. Calls that are under way in other threads end as they would.
-pub fn close(number: usize, _inside: &Inside) {
+/// Takes the handle out of the table. Calls that are under way in other threads end as they would, but those that wait for
+/// a lock end at once.
+pub fn close(number: usize, inside: &mut Inside) -> Result<(), Error> {
     let closed = HANDLES.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
-    drop(closed);
+    if let Some(handle) = closed {
+        handle.closed.store(true, Ordering::SeqCst);
+        handle.waiting().iter().for_each(|address| drop(doorbell::ring(*address)));
+    }
+    keepalive::stop_if_unused(inside)
+}
+
+/// The handles that are open now.
+pub(super) fn all(_inside: &Inside) -> Vec<Arc<Handle>> {
+    HANDLES.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+}
+
+pub(super) fn none_is_open() -> bool {
+    HANDLES.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+}
+
+/// In a forked child: what its parent holds is not renewed here, and its events are its own.
+pub(super) fn forget_parent() {
+    for handle in HANDLES.read().unwrap_or_else(PoisonError::into_inner).values() {
+        handle.waiting().clear();
+        let session = handle.session.read().unwrap_or_else(PoisonError::into_inner);
+        *session.holdings() = Holdings::default();
+    }
 }
 
 pub fn not_open() -> Error {
@@ -76,60 +107,24 @@ pub fn not_open() -> Error {
 impl Session {
     fn open(place: &Place, deadline: Instant, inside: &mut Inside) -> Result<Session, Error> {
         let store = registry::open(place, deadline, inside)?;
-        Ok(Session { store, attempts: Series::new()?, client: client() })
+        Ok(Session { store, attempts: Series::new()?, client: client(), holdings: Mutex::default() })
+    }
+
+    pub fn holdings(&self) -> MutexGuard<'_, Holdings> {
+        self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Who we are, for people who read a list of locks: host:pid:program.
-fn client() -> Box<str> {
+fn client() -> Arc<str> {
     let program = fs::read("/proc/self/comm").unwrap_or_default();
     let program = String::from_utf8_lossy(program.trim_ascii_end()).into_owned();
     format!("{}:{}:{program}", sys::host_name(), std::process::id()).into()
 }
 
 impl Handle {
-    /// Takes the lock and gives its token.
-    pub fn lock(&self, id: LockId, owner: Owner, inside: &mut Inside) -> Result<u64, Error> {
-        let request = |session: &Session| {
-            let (client, attempt) = (session.client.clone(), session.attempts.next());
-            Request::Lock { id, owner, client, attempt }
-        };
-        match self.call(request, inside)? {
-            Reply::Granted { token } => Ok(token),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    pub fn refresh(&self, id: LockId, owner: Owner, inside: &mut Inside) -> Result<(), Error> {
-        match self.call(|_| Request::Refresh { id, owner }, inside)? {
-            Reply::Refreshed { .. } => Ok(()),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    pub fn unlock(&self, id: LockId, owner: Option<Owner>, inside: &mut Inside) -> Result<(), Error> {
-        match self.call(|_| Request::Unlock { id, owner }, inside)? {
-            Reply::Released => Ok(()),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    pub fn status(&self, id: LockId, inside: &mut Inside) -> Result<Entry, Error> {
-        match self.call(|_| Request::Status { id }, inside)? {
-            Reply::Status(entry) => Ok(entry),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// One deadline for all that the call may have to do.
-    fn call(&self, request: impl FnOnce(&Session) -> Request, inside: &mut Inside) -> Result<Reply, Error> {
-        let deadline = clock::instant() + self.timeout;
-        let session = self.session(deadline, inside)?;
-        session.store.call(request(&session), deadline, inside)
-    }
-
     /// The session of this process: a forked child opens its own.
-    fn session(&self, deadline: Instant, inside: &mut Inside) -> Result<Arc<Session>, Error> {
+    pub(super) fn session(&self, deadline: Instant, inside: &mut Inside) -> Result<Arc<Session>, Error> {
         let current = self.session.read().unwrap_or_else(PoisonError::into_inner).clone();
         if current.store.is_ours() {
             return Ok(current);
@@ -144,8 +139,18 @@ impl Handle {
         }
         Ok(slot.clone())
     }
-}
 
-fn unexpected(reply: &Reply) -> Error {
-    Error::new(Code::Defect, format!("the store gave an answer to another question ({reply:?}): please report this"))
+    /// The same where this process has one already.
+    pub(super) fn session_of_process(&self) -> Option<Arc<Session>> {
+        let session = self.session.read().unwrap_or_else(PoisonError::into_inner).clone();
+        session.store.is_ours().then_some(session)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn waiting(&self) -> MutexGuard<'_, Vec<Address>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

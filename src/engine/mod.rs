@@ -2,15 +2,22 @@
 //! keeps a fork from happening in the middle. It does not know which store it has.
 
 mod attempt;
+mod calls;
+pub mod events;
 pub mod gate;
 pub mod handle;
+mod holdings;
+mod keepalive;
+pub mod list;
 mod queue;
 mod registry;
+mod wait;
 
-use crate::store::{Fault, Store};
+use crate::store::{Fault, Store, waiters::Waiters};
 use attempt::GivenUp;
+pub use calls::{Ask, Granted, Refusal};
 use queue::Queue;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What all handles of one store share in this process.
 pub struct Engine {
@@ -28,6 +35,11 @@ impl Engine {
     /// Whether the store could be used at this moment.
     fn check(&self) -> Result<(), Fault> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner).check()
+    }
+
+    /// Those who wait for locks of the store.
+    fn waiters(&self) -> Arc<Waiters> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).waiters()
     }
 
     /// Holds nothing that a forked child would share.

@@ -9,7 +9,7 @@ use crate::{
     clock,
     model::{
         error::{Code, Error},
-        request::{Outcome, Request},
+        request::{Outcome, Reply, Request},
     },
     store::Fault,
     sys::futex::Bell,
@@ -79,10 +79,22 @@ impl Ticket {
     /// The store's answer, seen in the light of an earlier try that may have been applied: a lock that is gone may be gone
     /// by this very call.
     fn judge(&self, outcome: Outcome, engine: &Engine) -> Outcome {
-        let by_name = matches!(self.request, Request::Unlock { .. } | Request::Refresh { .. });
-        let gone = outcome.as_ref().is_err_and(|error| matches!(error.code, Code::NoLock | Code::Denied));
         let in_doubt = lock(&self.progress).in_doubt;
-        if in_doubt && by_name && gone { self.give_up(engine) } else { outcome }
+        let gone = |error: &Error| matches!(error.code, Code::NoLock | Code::Denied | Code::Stale);
+        match outcome {
+            Ok(Reply::Each(mut results)) if in_doubt => {
+                for denial in results.iter_mut().filter_map(|result| result.as_mut().err()) {
+                    if gone(&denial.error) {
+                        denial.error = self.unknown(engine);
+                    }
+                }
+                Ok(Reply::Each(results))
+            }
+            Err(error) if in_doubt && matches!(self.request, Request::Transfer { .. }) && gone(&error) => {
+                Err(self.unknown(engine))
+            }
+            outcome => outcome,
+        }
     }
 
     /// The answer where the store can't do it. An earlier try that may have been applied stays unknown.
@@ -93,19 +105,40 @@ impl Ticket {
 
     /// The answer of a call whose time is up.
     fn give_up(&self, engine: &Engine) -> Outcome {
-        let progress = lock(&self.progress);
-        let cause = progress.hindrance.as_ref().map_or("other threads' calls come first", |error| &error.text);
-        let id = self.request.id();
-        if progress.in_doubt {
-            engine.attempts.withdraw(&self.request);
-            let text = format!(
-                "the outcome of a call for lock {id} is unknown ({cause}): ask dss_lock_status; a lock that this call \
-                 may have taken is released with the handle's next call"
-            );
-            return Err(Error::new(Code::Unknown, text));
+        if lock(&self.progress).in_doubt {
+            return Err(self.unknown(engine));
         }
-        let text = format!("gave up on lock {id} when timeout_ms had passed ({cause}): try again, or allow more time");
+        let text = format!(
+            "gave up on {} when timeout_ms had passed ({}): try again, or allow more time",
+            self.subject(),
+            self.cause()
+        );
         Err(Error::new(Code::Busy, text))
+    }
+
+    /// What is said of a call that may have been applied; a lock that it may have taken is given back.
+    fn unknown(&self, engine: &Engine) -> Error {
+        engine.attempts.withdraw(&self.request);
+        let text = format!(
+            "the outcome of a call for {} is unknown ({}): ask dss_lock_status; a lock that this call may have taken is \
+             released with the handle's next call",
+            self.subject(),
+            self.cause()
+        );
+        Error::new(Code::Unknown, text)
+    }
+
+    fn cause(&self) -> String {
+        let progress = lock(&self.progress);
+        progress.hindrance.as_ref().map_or("other threads' calls come first".into(), |error| error.text.clone())
+    }
+
+    fn subject(&self) -> String {
+        match self.request.ids() {
+            [] => "no lock".into(),
+            [id] => format!("lock {id}"),
+            [id, others @ ..] => format!("lock {id} and {} more", others.len()),
+        }
     }
 }
 
@@ -167,7 +200,7 @@ impl Engine {
         }
         let own_work = self.attempts.pending();
         let requests: Vec<&Request> = own_work.iter().chain(batch.iter().map(|ticket| &ticket.request)).collect();
-        let applied = catch_unwind(AssertUnwindSafe(|| lock(&self.store).apply(&requests)));
+        let applied = catch_unwind(AssertUnwindSafe(|| self.apply_and_wake(&requests)));
         match applied {
             Ok(Ok(outcomes)) => {
                 self.attempts.done(&own_work);
@@ -191,6 +224,19 @@ impl Engine {
             }
         }
         false
+    }
+
+    /// Whoever waits for what was released is woken when it can be seen.
+    fn apply_and_wake(&self, requests: &[&Request]) -> Result<Vec<Outcome>, Fault> {
+        let mut store = lock(&self.store);
+        let outcomes = store.apply(requests)?;
+        let mut releases = requests.iter().filter(|request| request.releases()).peekable();
+        if releases.peek().is_some() {
+            let waiters = store.waiters();
+            drop(store);
+            releases.for_each(|request| waiters.wake(request.ids()));
+        }
+        Ok(outcomes)
     }
 
     fn put_back(&self, batch: Vec<Arc<Ticket>>, error: &Error, in_doubt: bool) -> bool {

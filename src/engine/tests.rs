@@ -4,10 +4,10 @@ use super::{Engine, gate};
 use crate::{
     model::{
         error::{Code, Error},
-        name::{LockId, Owner},
-        request::{Attempt, Outcome, Reply, Request},
+        name::{LockId, Note, Owner},
+        request::{Attempt, Outcome, Reply, Request, Wanted},
     },
-    store::{Fault, Store, memory::Memory},
+    store::{Fault, Scan, Snapshot, Store, memory::Memory, waiters::Waiters},
 };
 use std::{
     collections::VecDeque,
@@ -67,6 +67,14 @@ impl Store for Scripted {
         }
     }
 
+    fn list(&mut self, scan: &Scan) -> Result<Snapshot, Fault> {
+        self.memory.list(scan)
+    }
+
+    fn waiters(&mut self) -> Arc<Waiters> {
+        self.memory.waiters()
+    }
+
     fn suspend(&mut self) {}
 
     fn check(&mut self) -> Result<(), Fault> {
@@ -87,12 +95,22 @@ fn id() -> LockId {
 fn lock(owner: &str) -> Request {
     static NEXT: AtomicU8 = AtomicU8::new(0);
     let attempt = Attempt([NEXT.fetch_add(1, Ordering::Relaxed); 16]);
-    Request::Lock { id: id(), owner: Owner::new(owner.as_bytes()).unwrap(), client: "test".into(), attempt }
+    let (owner, client, note) = (Owner::new(owner.as_bytes()).unwrap(), "test".into(), Note::default());
+    let (ids, ttl_ms, any, resume) = (vec![id()], 0, false, false);
+    Request::Lock(Arc::new(Wanted { ids, owner, client, attempt, ttl_ms, note, any, resume }))
 }
 
 fn call(engine: &Engine, request: Request, timeout_ms: u64) -> Result<Reply, Code> {
     let deadline = Instant::now() + Duration::from_millis(timeout_ms);
-    engine.call(request, deadline, &mut gate::enter().unwrap()).map_err(|error| error.code)
+    let answer = engine.call(request, deadline, &mut gate::enter().unwrap()).map_err(|error| error.code)?;
+    match answer {
+        Reply::Refused(found) => Err(found.error.code),
+        Reply::Each(results) => match results.iter().find_map(|result| result.as_ref().err()) {
+            Some(denial) => Err(denial.error.code),
+            None => Ok(Reply::Each(results)),
+        },
+        reply => Ok(reply),
+    }
 }
 
 fn holder(engine: &Engine) -> Option<String> {
@@ -106,7 +124,7 @@ fn holder(engine: &Engine) -> Option<String> {
 fn a_lost_answer_is_found_again() {
     for lost in [Deed::LoseAnswer, Deed::LoseRequest] {
         let (engine, _) = engine(&[lost, Deed::Busy, lost], Deed::Apply);
-        assert!(matches!(call(&engine, lock("a"), 5000), Ok(Reply::Granted { .. })), "{lost:?}");
+        assert!(matches!(call(&engine, lock("a"), 5000), Ok(Reply::Granted(_))), "{lost:?}");
         assert_eq!(holder(&engine).as_deref(), Some("a"));
         assert_eq!(call(&engine, lock("b"), 5000), Err(Code::Held));
     }
@@ -117,7 +135,8 @@ fn a_lost_answer_is_found_again() {
 fn an_unlock_in_doubt_is_never_told_that_nothing_was_done() {
     let (engine, _) = engine(&[Deed::Apply, Deed::LoseAnswer], Deed::Apply);
     assert!(call(&engine, lock("a"), 1000).is_ok());
-    let unlock = Request::Unlock { id: id(), owner: Some(Owner::new(b"a").unwrap()) };
+    let owner = Some(Owner::new(b"a").unwrap());
+    let unlock = Request::Unlock { ids: vec![id()], owner, tokens: Vec::new() };
     assert_eq!(call(&engine, unlock.clone(), 1000), Err(Code::Unknown));
     assert_eq!(call(&engine, unlock, 1000), Err(Code::NoLock));
 }

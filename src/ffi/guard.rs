@@ -9,28 +9,42 @@ use crate::{
     },
     model::{
         error::{Code, Error},
-        name::{LOCK_ID_MAX, LockId, OWNER_MAX, Owner},
+        name::{LOCK_ID_MAX, LockId, NOTE_MAX, Note, OWNER_MAX, Owner, check_count, check_ids},
     },
-    sys::signals::NotCancelled,
+    sys::{panics, signals::NotCancelled},
 };
-use once_cell::sync::OnceCell;
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     ffi::{CStr, CString, c_char, c_int, c_void},
-    panic::{self, AssertUnwindSafe},
+    slice,
     sync::atomic::{AtomicPtr, Ordering},
 };
 
 thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::default();
-    /// Whether a panic in this thread is ours to contain.
-    static IN_CALL: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs the body of an exported function. Gives 0 or a negative errno.
-pub fn call(body: impl FnOnce() -> Result<(), Error>) -> c_int {
+/// What a function returns where it has not failed.
+pub trait Answer {
+    fn code(self) -> c_int;
+}
+
+impl Answer for () {
+    fn code(self) -> c_int {
+        0
+    }
+}
+
+impl Answer for c_int {
+    fn code(self) -> c_int {
+        self
+    }
+}
+
+/// Runs the body of an exported function. Gives its answer, or a negative errno.
+pub fn call<T: Answer>(body: impl FnOnce() -> Result<T, Error>) -> c_int {
     let _not_cancelled = NotCancelled::begin();
-    contain(body).map_or_else(fail, |()| 0)
+    contain(body).map_or_else(fail, T::code)
 }
 
 /// The same for a function that has nothing to return: whatever fails leaves no trace.
@@ -39,20 +53,20 @@ pub fn quiet_call(body: impl FnOnce() -> Result<(), Error>) {
     let _ = contain(body);
 }
 
-fn contain(body: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-    let before = IN_CALL.replace(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(body));
-    IN_CALL.set(before);
-    result.unwrap_or_else(|panic| Err(contained(panic.as_ref())))
+fn contain<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    panics::contain(body).unwrap_or_else(|said| {
+        let text = format!("a defect inside libdss was contained ({said}): close the handle, and please report it");
+        Err(Error::new(Code::Defect, text))
+    })
 }
 
 /// The same for a function that works on an open handle: inside the gate, once the handle is seen to be open.
 ///
 /// # Safety
 /// `raw` is NULL or points to a `struct dss_handle`.
-pub unsafe fn with_handle(
+pub unsafe fn with_handle<T: Answer>(
     raw: *const dss_handle,
-    body: impl FnOnce(&Handle, &mut Inside) -> Result<(), Error>,
+    body: impl FnOnce(&Handle, &mut Inside) -> Result<T, Error>,
 ) -> c_int {
     call(|| {
         // SAFETY: as the caller says.
@@ -82,7 +96,7 @@ pub unsafe fn conn_of<'a>(raw: *const dss_handle) -> Option<&'a AtomicPtr<c_void
 /// Enters the gate. What is set up on first use is set up inside, where no fork can cut it off.
 pub fn enter() -> Result<Inside, Error> {
     let inside = gate::enter()?;
-    silence_our_panics();
+    panics::silence_ours();
     Ok(inside)
 }
 
@@ -92,29 +106,6 @@ fn fail(error: Error) -> c_int {
     // A thread that is just ending has no place for the text any more.
     let _ = LAST_ERROR.try_with(|last| last.replace(text));
     rc
-}
-
-fn contained(panic: &(dyn std::any::Any + Send)) -> Error {
-    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let text = format!(
-        "a defect inside libdss was contained ({}): close the handle, and please report it",
-        said.unwrap_or("no text")
-    );
-    Error::new(Code::Defect, text)
-}
-
-/// Rust reports a panic on standard error before anyone can catch it. Ours are reported to the caller instead; those of
-/// other Rust code that uses this crate are left as they are.
-fn silence_our_panics() {
-    static DONE: OnceCell<()> = OnceCell::new();
-    DONE.get_or_init(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !IN_CALL.try_with(Cell::get).unwrap_or(false) {
-                before(info);
-            }
-        }));
-    });
 }
 
 /// The calling thread's last failure; valid until its next one.
@@ -134,6 +125,137 @@ pub unsafe fn lock_id(text: *const c_char) -> Result<LockId, Error> {
 pub unsafe fn owner(text: *const c_char) -> Result<Owner, Error> {
     // SAFETY: as the caller says.
     Owner::new(unsafe { bytes("lock_owner", text, OWNER_MAX) }?)
+}
+
+/// The owner, or None for NULL: whoever it is.
+///
+/// # Safety
+/// `text` is NULL or points to a string that ends with NUL.
+pub unsafe fn any_owner(text: *const c_char) -> Result<Option<Owner>, Error> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: as the caller says.
+    unsafe { owner(text) }.map(Some)
+}
+
+/// # Safety
+/// `lock_ids` is NULL or points to `count` pointers, each of which is NULL or points to a string.
+pub unsafe fn lock_ids(lock_ids: *const *const c_char, count: usize) -> Result<Vec<LockId>, Error> {
+    if lock_ids.is_null() {
+        return Err(Error::new(Code::Invalid, "lock_ids is NULL: give an array of lock ids"));
+    }
+    check_count(count)?;
+    // SAFETY: as the caller says.
+    let texts = unsafe { slice::from_raw_parts(lock_ids, count) };
+    // SAFETY: as the caller says.
+    let ids = texts.iter().map(|text| unsafe { lock_id(*text) }).collect::<Result<Vec<_>, _>>()?;
+    check_ids(&ids)?;
+    Ok(ids)
+}
+
+/// The tokens; none for NULL, which is as good as a 0 for each.
+///
+/// # Safety
+/// `tokens` is NULL or points to `count` numbers.
+pub unsafe fn tokens(tokens: *const u64, count: usize) -> Vec<u64> {
+    if tokens.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: as the caller says.
+    unsafe { slice::from_raw_parts(tokens, count) }.to_vec()
+}
+
+/// # Safety
+/// `text` is NULL or points to a string that ends with NUL.
+pub unsafe fn note(text: *const c_char) -> Result<Note, Error> {
+    if text.is_null() {
+        return Ok(Note::default());
+    }
+    // SAFETY: as the caller says.
+    Note::new(unsafe { bytes("note", text, NOTE_MAX) }?)
+}
+
+/// A name to compare with, or its first bytes; empty for NULL: any.
+///
+/// # Safety
+/// `text` is NULL or points to a string that ends with NUL.
+pub unsafe fn pattern(name: &str, text: *const c_char, is_prefix: bool, max: usize) -> Result<Vec<u8>, Error> {
+    if text.is_null() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: as the caller says.
+    let bytes = unsafe { bytes(name, text, max) }?;
+    match bytes.len() {
+        0 if !is_prefix => Err(Error::new(Code::Invalid, format!("{name} is empty: give a name, or NULL for any"))),
+        length if length > max => {
+            Err(Error::new(Code::TooLong, format!("{name} is longer than {max} bytes: nothing has such a name")))
+        }
+        _ => Ok(bytes.to_vec()),
+    }
+}
+
+/// A string for C. What is kept in a store has no NUL in it, unless the file was damaged: there it ends.
+pub fn c_string(bytes: &[u8]) -> CString {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    CString::new(&bytes[..end]).unwrap_or_default()
+}
+
+/// The largest size that a caller's struct may say it has: more is no size but chance.
+const STRUCT_MAX: usize = 4096;
+
+/// A copy of a struct that begins with its size, as the caller's compiler knew it. One that is larger than ours must have
+/// nothing but zeros where we know of no field.
+///
+/// # Safety
+/// `given` points to as many bytes as its first field says, but at least to that field; T is made of numbers and pointers.
+pub unsafe fn sized<T: Copy>(name: &str, given: *const T) -> Result<T, Error> {
+    let known = size_of::<T>();
+    // SAFETY: the struct begins with its size.
+    let size = unsafe { given.cast::<usize>().read() };
+    if !(known..=STRUCT_MAX).contains(&size) {
+        let text = format!("{name}->size is {size}: set it to sizeof(*{name}), which is {known}");
+        return Err(Error::new(Code::Invalid, text));
+    }
+    // SAFETY: the caller's struct has that many bytes, of which ours are the first.
+    let more = unsafe { slice::from_raw_parts(given.cast::<u8>().add(known), size - known) };
+    if more.iter().any(|byte| *byte != 0) {
+        let text =
+            format!("{name} uses fields that this libdss ({}) does not know: update it", env!("CARGO_PKG_VERSION"));
+        return Err(Error::new(Code::Invalid, text));
+    }
+    // SAFETY: as above.
+    Ok(unsafe { given.read() })
+}
+
+/// Refuses flags that this version does not know.
+pub fn check_flags(name: &str, flags: u64, known: u64) -> Result<(), Error> {
+    match flags & !known {
+        0 => Ok(()),
+        unknown => Err(Error::new(Code::Invalid, format!("{name}->flags has unknown bits: {unknown:#x}"))),
+    }
+}
+
+/// Writes an output that the caller may have left out.
+///
+/// # Safety
+/// `output` is NULL or points to writable memory of its type.
+pub unsafe fn put<T>(output: *mut T, value: T) {
+    if !output.is_null() {
+        // SAFETY: as the caller says; the old value needs no drop, being C's.
+        unsafe { output.write(value) };
+    }
+}
+
+/// Writes one element of an array that the caller may have left out.
+///
+/// # Safety
+/// `output` is NULL or points to writable memory for more than `place` elements.
+pub unsafe fn put_at<T>(output: *mut T, place: usize, value: T) {
+    if !output.is_null() {
+        // SAFETY: as the caller says.
+        unsafe { output.add(place).write(value) };
+    }
 }
 
 /// # Safety

@@ -66,9 +66,10 @@ pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
 ///     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000
 ///     mode=OCTAL      the mode of a file that has to be created, such as 0660; default 0600, whatever the umask
 ///
-/// A file that does not exist is created, its folder is not. SQLite keeps two more files beside it while it is open, FILE-wal
-/// and FILE-shm, with the same mode: the user needs the right to write in the folder. Keep the file on a local file system;
-/// do not rename, remove, hard-link or bind-mount it while it is open: each is found out and refused.
+/// A file that does not exist is created, its folder is not. Beside it stand more files while it is open, with the same mode:
+/// SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks. So the user needs the right to
+/// write in the folder. Keep the file on a local file system; do not rename, remove, hard-link or bind-mount it while it is
+/// open: each is found out and refused.
 ///
 /// @param[out]  handle  Handle to fill; whatever was in it is overwritten. On failure it is not open: its dh_conn is NULL.
 /// @param[in]   uri     Connection string.
@@ -107,10 +108,7 @@ pub unsafe extern "C" fn dss_fini(handle: *mut dss_handle) {
     let Some(conn) = (unsafe { guard::conn_of(handle) }) else { return };
     let number = conn.swap(ptr::null_mut(), Ordering::AcqRel) as usize;
     if number != 0 {
-        guard::quiet_call(|| {
-            handle::close(number, &guard::enter()?);
-            Ok(())
-        });
+        guard::quiet_call(|| handle::close(number, &mut guard::enter()?));
     }
 }
 

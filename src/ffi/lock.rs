@@ -1,17 +1,35 @@
 //! The four calls: dss_lock, dss_lock_refresh, dss_unlock, dss_lock_status.
 
-use super::{guard, handle::dss_handle};
+use super::{
+    guard::{self, put},
+    handle::dss_handle,
+};
+use crate::{
+    engine::Ask,
+    model::name::{LockId, Note, Owner},
+};
 use libc::timeval;
 use std::{
     ffi::{c_char, c_int},
     ptr,
+    time::Duration,
 };
+
+/// The longest lock_id, in bytes without its NUL.
+pub const DSS_LOCK_ID_MAX: usize = 2048;
+
+/// The longest lock_owner, in bytes without its NUL.
+pub const DSS_LOCK_OWNER_MAX: usize = 256;
+
+// cbindgen wants plain numbers above; these are the ones that the library checks.
+const _: () = assert!(DSS_LOCK_ID_MAX == crate::model::name::LOCK_ID_MAX);
+const _: () = assert!(DSS_LOCK_OWNER_MAX == crate::model::name::OWNER_MAX);
 
 /// Take a lock.
 ///
 /// Atomic: of any number of callers, in any threads and processes that share the store, exactly one gets 0. The lock is an
 /// entry in the store: it never expires, it stays when the process that took it ends, and it is not re-entrant. The call
-/// does not wait for the holder.
+/// does not wait for the holder. dss_lockv() takes locks with a lease, waits for them, and tells their tokens.
 ///
 /// @param[in]   handle          DSS handle.
 /// @param[in]   lock_id         Lock identifier: 1 to DSS_LOCK_ID_MAX bytes, any but NUL, compared byte by byte.
@@ -28,21 +46,22 @@ pub unsafe extern "C" fn dss_lock(handle: *mut dss_handle, lock_id: *const c_cha
     unsafe {
         guard::with_handle(handle, |handle, inside| {
             let (id, owner) = (guard::lock_id(lock_id)?, guard::owner(lock_owner)?);
-            handle.lock(id, owner, inside).map(drop)
+            handle.lockv(plainly(id, owner), inside).map(drop).map_err(|refusal| refusal.error)
         })
     }
 }
 
 /// Refresh a lock timestamp.
 ///
-/// The new timestamp is strictly newer than the old one, also within one microsecond and after the clock was set back.
+/// The new timestamp is strictly newer than the old one, also within one microsecond and after the clock was set back. The
+/// lease of a lock that was taken with one starts anew.
 ///
 /// @param[in]   handle          DSS handle.
 /// @param[in]   lock_id         Lock identifier, as for dss_lock().
 /// @param[in]   lock_owner      Name of the lock owner, as for dss_lock().
 /// @return                      0 on success,
-///                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked, perhaps by force; whoever
-///                              refreshes believed to hold it and must stop,
+///                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked, perhaps by force, or its lease
+///                              is over; whoever refreshes believed to hold it and must stop,
 ///                             -EACCES (EACCESS) if the lock owner does not match: another owner holds the lock now,
 ///                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
 #[unsafe(no_mangle)]
@@ -55,7 +74,8 @@ pub unsafe extern "C" fn dss_lock_refresh(
     unsafe {
         guard::with_handle(handle, |handle, inside| {
             let (id, owner) = (guard::lock_id(lock_id)?, guard::owner(lock_owner)?);
-            handle.refresh(id, owner, inside)
+            let results = handle.refreshv(vec![id], owner, Vec::new(), inside)?;
+            results.into_iter().try_for_each(|result| result.map(drop))
         })
     }
 }
@@ -63,13 +83,14 @@ pub unsafe extern "C" fn dss_lock_refresh(
 /// Release a lock.
 ///
 /// If \a lock_owner is NULL, remove the lock without considering the previous owner. This is for a holder that is gone
-/// for good: one that still works would go on without protection.
+/// for good: one that still works would go on without protection. The next holder is told (DSS_GRANT_OWNERDEAD).
 ///
 /// @param[in]   handle          DSS handle.
 /// @param[in]   lock_id         Lock identifier, as for dss_lock().
 /// @param[in]   lock_owner      Name of the lock owner, as for dss_lock(), or NULL.
 /// @return                      0 on success,
-///                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked before, perhaps by force,
+///                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked before, perhaps by force, or its
+///                              lease is over,
 ///                             -EACCES (EACCESS) if the lock owner does not match: nothing was released,
 ///                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
 #[unsafe(no_mangle)]
@@ -82,8 +103,9 @@ pub unsafe extern "C" fn dss_unlock(
     unsafe {
         guard::with_handle(handle, |handle, inside| {
             let id = guard::lock_id(lock_id)?;
-            let owner = if lock_owner.is_null() { None } else { Some(guard::owner(lock_owner)?) };
-            handle.unlock(id, owner, inside)
+            let owner = guard::any_owner(lock_owner)?;
+            let results = handle.unlockv(vec![id], owner, Vec::new(), inside)?;
+            results.into_iter().collect::<Result<(), _>>()
         })
     }
 }
@@ -126,14 +148,17 @@ pub unsafe extern "C" fn dss_lock_status(
     }
 }
 
-/// Writes an output that the caller may have left out.
-///
-/// # Safety
-/// `output` is NULL or points to writable memory of its type.
-unsafe fn put<T>(output: *mut T, value: T) {
-    if !output.is_null() {
-        // SAFETY: as the caller says; the old value needs no drop, being C's.
-        unsafe { output.write(value) };
+/// What dss_lock asks for: one lock that never expires, at once.
+fn plainly(id: LockId, owner: Owner) -> Ask {
+    Ask {
+        ids: vec![id],
+        owner,
+        ttl_ms: 0,
+        wait: Some(Duration::ZERO),
+        note: Note::default(),
+        any: false,
+        resume: false,
+        keep: false,
     }
 }
 

@@ -4,17 +4,10 @@
 
 #![allow(clippy::missing_safety_doc, reason = "a `# Safety` section would go into dss.h, which says it in C's words")]
 
+pub mod event;
 mod guard;
 pub mod handle;
+pub mod list;
 pub mod lock;
+pub mod lockv;
 pub mod text;
-
-/// The longest lock_id, in bytes without its NUL.
-pub const DSS_LOCK_ID_MAX: usize = 2048;
-
-/// The longest lock_owner, in bytes without its NUL.
-pub const DSS_LOCK_OWNER_MAX: usize = 256;
-
-// cbindgen wants plain numbers above; these are the ones that the library checks.
-const _: () = assert!(DSS_LOCK_ID_MAX == crate::model::name::LOCK_ID_MAX);
-const _: () = assert!(DSS_LOCK_OWNER_MAX == crate::model::name::OWNER_MAX);

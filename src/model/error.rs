@@ -12,6 +12,16 @@ pub enum Code {
     NoLock = libc::ENOLCK,
     /// The lock has another owner; from init: permission denied.
     Denied = libc::EACCES,
+    /// Right owner, but the token is not the current one.
+    Stale = libc::ESTALE,
+    /// The wait ran out; nothing changed.
+    TimedOut = libc::ETIMEDOUT,
+    /// Not taken, since another id of the same call was held.
+    Canceled = libc::ECANCELED,
+    /// Too many lock ids in one call.
+    TooMany = libc::E2BIG,
+    /// Refused without its explicit flag.
+    NeedsFlag = libc::EPERM,
     /// A signal handler ran while the call waited; nothing changed.
     Interrupted = libc::EINTR,
     /// No such folder (init).

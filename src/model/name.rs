@@ -1,20 +1,60 @@
-//! Names: what a lock id and an owner may be. The limits stand here and nowhere else.
+//! Names: what a lock id and an owner may be. The limits stand here and nowhere else. Copies share their bytes.
 
 use super::error::{Code, Error, Shown};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// The longest lock id, in bytes.
 pub const LOCK_ID_MAX: usize = 2048;
 /// The longest owner, in bytes.
 pub const OWNER_MAX: usize = 256;
+/// The longest note, in bytes.
+pub const NOTE_MAX: usize = 1024;
+/// The most lock ids in one call.
+pub const IDS_MAX: usize = 64;
 
 /// What a lock is called: 1 to [`LOCK_ID_MAX`] bytes, compared byte by byte.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LockId(Box<[u8]>);
+pub struct LockId(Arc<[u8]>);
 
 /// Who holds a lock: 1 to [`OWNER_MAX`] bytes, compared byte by byte.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Owner(Box<[u8]>);
+pub struct Owner(Arc<[u8]>);
+
+/// What a caller leaves with a lock for people to read: up to [`NOTE_MAX`] bytes.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Note(Arc<[u8]>);
+
+impl Note {
+    pub fn new(bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.len() > NOTE_MAX {
+            let text = format!("note is longer than {NOTE_MAX} bytes: give a shorter one");
+            return Err(Error::new(Code::TooLong, text));
+        }
+        Ok(Note(bytes.into()))
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Refuses none, too many, and the same one twice.
+pub fn check_ids(ids: &[LockId]) -> Result<(), Error> {
+    let mut sorted: Vec<&LockId> = ids.iter().collect();
+    sorted.sort_unstable();
+    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Error::new(Code::Invalid, format!("lock_ids names {} twice: name each lock once", pair[0]))),
+        None => check_count(ids.len()),
+    }
+}
+
+pub fn check_count(count: usize) -> Result<(), Error> {
+    match count {
+        0 => Err(Error::new(Code::Invalid, format!("count is 0: name 1 to {IDS_MAX} locks"))),
+        1..=IDS_MAX => Ok(()),
+        _ => Err(Error::new(Code::TooMany, format!("count is {count}: name at most {IDS_MAX} locks in one call"))),
+    }
+}
 
 impl LockId {
     pub fn new(bytes: &[u8]) -> Result<Self, Error> {
@@ -36,7 +76,7 @@ impl Owner {
     }
 }
 
-fn checked(what: &str, bytes: &[u8], max: usize) -> Result<Box<[u8]>, Error> {
+fn checked(what: &str, bytes: &[u8], max: usize) -> Result<Arc<[u8]>, Error> {
     if bytes.is_empty() {
         return Err(Error::new(Code::Invalid, format!("{what} is empty: give a name of 1 to {max} bytes")));
     }
@@ -82,6 +122,17 @@ mod tests {
         assert!(Owner::new(&[b'x'; OWNER_MAX]).is_ok());
         assert_eq!(Owner::new(&[b'x'; OWNER_MAX + 1]).unwrap_err().code, Code::TooLong);
         assert_eq!(Owner::new(b"").unwrap_err().code, Code::Invalid);
+        assert!(Note::new(&[b'x'; NOTE_MAX]).is_ok() && Note::new(b"").is_ok());
+        assert_eq!(Note::new(&[b'x'; NOTE_MAX + 1]).unwrap_err().code, Code::TooLong);
+    }
+
+    #[test]
+    fn lists_of_ids_are_checked() {
+        let ids = |count: u8| (0..count).map(|number| LockId::new(&[b'x', number]).unwrap()).collect::<Vec<_>>();
+        assert!(check_ids(&ids(1)).is_ok() && check_ids(&ids(64)).is_ok());
+        assert_eq!(check_ids(&ids(0)).unwrap_err().code, Code::Invalid);
+        assert_eq!(check_ids(&ids(65)).unwrap_err().code, Code::TooMany);
+        assert_eq!(check_ids(&[ids(3), ids(1)].concat()).unwrap_err().code, Code::Invalid);
     }
 
     #[test]

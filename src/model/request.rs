@@ -2,67 +2,108 @@
 
 use super::{
     error::Error,
-    name::{LockId, Owner},
+    lock::{End, Entry},
+    name::{LockId, Note, Owner},
 };
+use std::sync::Arc;
 
 /// 128 bits that name one attempt of one call. They are stored with the entry that the attempt makes, so that a
 /// retry after a lost answer recognises its own work.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Attempt(pub [u8; 16]);
 
+/// What a caller wants to hold. `client` (host:pid:program) is shown to people and decides nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// 1 to 64 ids, no two of them equal.
+    pub ids: Vec<LockId>,
+    pub owner: Owner,
+    pub client: Arc<str>,
+    pub attempt: Attempt,
+    /// 0: the locks never expire.
+    pub ttl_ms: u64,
+    pub note: Note,
+    /// One of the ids, and not all of them.
+    pub any: bool,
+    /// Live locks of the same owner are taken over.
+    pub resume: bool,
+}
+
 /// One call, or the engine's own withdrawal of one.
+///
+/// Lists of tokens are as long as the ids; a token of 0 is not compared.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
-    /// Take the lock. `client` (host:pid:program) is shown to people and decides nothing.
-    Lock { id: LockId, owner: Owner, client: Box<str>, attempt: Attempt },
-    /// Make the entry's timestamp newer.
-    Refresh { id: LockId, owner: Owner },
-    /// Release the lock; without an owner, whoever holds it.
-    Unlock { id: LockId, owner: Option<Owner> },
+    /// Take the locks: all or none of them, or one.
+    Lock(Arc<Wanted>),
+    /// Say what [`Request::Lock`] would answer now, and change nothing.
+    Peek(Arc<Wanted>),
+    /// Make the entries' timestamps newer and start their leases anew; without an owner, whoever holds them.
+    Refresh { ids: Vec<LockId>, owner: Option<Owner>, tokens: Vec<u64> },
+    /// Release the locks; without an owner, whoever holds them: that is by force.
+    Unlock { ids: Vec<LockId>, owner: Option<Owner>, tokens: Vec<u64> },
+    /// Give the lock to another owner, with a new token.
+    Transfer { id: LockId, from: Option<Owner>, token: u64, to: Owner, client: Arc<str>, attempt: Attempt },
     /// Say who holds the lock and since when.
     Status { id: LockId },
-    /// Release the lock if this very attempt took it: its caller was told that the outcome is unknown.
-    Withdraw { id: LockId, attempt: Attempt },
+    /// Release the locks that this very attempt took: its caller was told that the outcome is unknown.
+    Withdraw { ids: Vec<LockId>, attempt: Attempt },
 }
 
 impl Request {
-    pub fn id(&self) -> &LockId {
+    pub fn ids(&self) -> &[LockId] {
         match self {
-            Request::Lock { id, .. }
-            | Request::Refresh { id, .. }
-            | Request::Unlock { id, .. }
-            | Request::Status { id }
-            | Request::Withdraw { id, .. } => id,
+            Request::Lock(wanted) | Request::Peek(wanted) => &wanted.ids,
+            Request::Refresh { ids, .. } | Request::Unlock { ids, .. } | Request::Withdraw { ids, .. } => ids,
+            Request::Transfer { id, .. } | Request::Status { id } => std::slice::from_ref(id),
         }
     }
 
     /// Whether the request can't change anything.
     pub fn is_read(&self) -> bool {
-        matches!(self, Request::Status { .. })
+        matches!(self, Request::Status { .. } | Request::Peek(_))
+    }
+
+    /// Whether somebody who waits for one of the ids may have them when this is done.
+    pub fn releases(&self) -> bool {
+        matches!(self, Request::Unlock { .. } | Request::Withdraw { .. })
     }
 }
 
-/// A held lock, as the store keeps it. Times are UTC in microseconds since 1970.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Entry {
-    pub owner: Owner,
-    /// The fence: greater than that of every earlier grant of this lock id.
+/// A lock as it was granted or refreshed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grant {
     pub token: u64,
-    pub attempt: Attempt,
-    pub taken_us: i64,
-    pub refreshed_us: i64,
-    pub client: Box<str>,
+    pub ttl_ms: u64,
+    /// How the grant before this one ended, where this one is new.
+    pub before: End,
+}
+
+/// Why nothing was taken: who is in the way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InTheWay {
+    /// A bit for each id that is held, the lowest for the first.
+    pub which: u64,
+    /// When leases alone would let the request through, in microseconds from now; None where only an unlock can.
+    pub free_in_us: Option<u64>,
+    pub error: Error,
+}
+
+/// Why one id of several was not refreshed or released.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Denial {
+    pub error: Error,
+    /// How the lock that the caller meant came to its end, as far as the store knows.
+    pub end: End,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {
-    Granted {
-        token: u64,
-    },
-    Refreshed {
-        refreshed_us: i64,
-    },
-    Released,
+    /// A grant for each id that was taken: all of them, or with `any` one.
+    Granted(Vec<Option<Grant>>),
+    Refused(InTheWay),
+    /// For each id of a refresh or an unlock; what an unlock grants is the lock that ended.
+    Each(Vec<Result<Grant, Denial>>),
     Status(Entry),
     /// The attempt holds nothing (any more).
     Withdrawn,

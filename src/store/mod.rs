@@ -3,12 +3,17 @@
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod waiters;
 
 use crate::model::{
     error::{Code, Error},
+    lock::{Entry, Filter, Tick},
+    name::LockId,
     request::{Outcome, Request},
     uri::Target,
 };
+use std::sync::Arc;
+use waiters::Waiters;
 
 /// What the engine asks of a store.
 ///
@@ -23,10 +28,61 @@ use crate::model::{
 /// 7. After `suspend` the store holds nothing that a fork would share; the next `apply` opens it again.
 /// 8. Dropping a store closes it. No entry is released by that.
 /// 9. `check` tells whether the store could be used at this moment; a new handle asks it of a store that is open.
+/// 10. `list` gives one snapshot, in the order of ids, which holds up no writer. It takes a bounded amount of memory, and its
+///     pages a bounded time. A `suspend` cuts it short: its next page is an -EINTR.
+/// 11. `waiters` is the queue of those who wait for locks of the store, as far as its processes can reach each other. The
+///     engine wakes them after what `apply` has released.
 pub trait Store: Send {
     fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault>;
+    fn list(&mut self, scan: &Scan) -> Result<Snapshot, Fault>;
+    fn waiters(&mut self) -> Arc<Waiters>;
     fn suspend(&mut self);
     fn check(&mut self) -> Result<(), Fault>;
+}
+
+/// Which locks to read.
+#[derive(Clone, Debug, Default)]
+pub struct Scan {
+    pub filter: Filter,
+    /// Only ids behind this one.
+    pub after: Option<LockId>,
+    /// Only locks that were granted before a look at the store, which gave this as its last token.
+    pub granted_before: Option<u64>,
+}
+
+/// All locks that a scan finds, as they were at one moment.
+pub struct Snapshot {
+    pub now_us: i64,
+    pub tick: Tick,
+    /// The greatest token that was granted until then.
+    pub last_token: u64,
+    pub pages: Box<dyn Pages>,
+}
+
+/// The most locks in one page, and how many may be looked at for it.
+pub const PAGE_LOCKS: usize = 64;
+pub const PAGE_LOOKS: usize = 1024;
+
+pub trait Pages: Send {
+    /// The next locks, none of them perhaps; None when there are no more.
+    fn next(&mut self) -> Result<Option<Vec<(LockId, Entry)>>, Error>;
+}
+
+impl Scan {
+    /// Whether an entry is one of those to show at that moment.
+    fn shows(&self, id: &LockId, entry: &Entry, tick: Tick, now_us: i64) -> bool {
+        entry.is_live(tick)
+            && self.granted_before.is_none_or(|last| entry.token <= last)
+            && self.filter.matches(id, entry, tick, now_us)
+    }
+
+    /// Where to begin: the id itself, or the first one behind it.
+    fn begin(&self) -> (&[u8], bool) {
+        match &self.after {
+            Some(after) if after.as_bytes() >= &self.filter.id[..] => (after.as_bytes(), false),
+            _ => (&self.filter.id, true),
+        }
+    }
 }
 
 /// Why a whole batch was not done.

@@ -42,8 +42,8 @@ impl NameEvents {
     /// Whether there was an event, or none can be read any more. The kernel queues an event before the call that caused
     /// it returns, so whoever renamed the file and goes on is seen.
     pub fn any(&self) -> bool {
-        let mut buffer = [0; 4096];
-        // What the events say does not matter, only that there are any.
+        // Room for one event, the largest (inotify(7)); what it says does not matter, nor how many follow.
+        let mut buffer = [0; 16 + 256];
         let read = (&self.0).read(&mut buffer);
         !read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }

@@ -1,7 +1,11 @@
 //! The few calls of the operating system that the standard library has not got, each behind a safe function.
 
+pub mod doorbell;
+pub mod events;
 pub mod futex;
 pub mod inotify;
+pub mod mapping;
+pub mod panics;
 pub mod signals;
 
 use std::{
@@ -42,8 +46,13 @@ pub fn environment(name: &CStr) -> Option<OsString> {
 }
 
 pub fn is_root() -> bool {
+    is_user(0)
+}
+
+/// Whether this process acts for that user.
+pub fn is_user(user: u32) -> bool {
     // SAFETY: has no preconditions.
-    unsafe { libc::geteuid() == 0 }
+    unsafe { libc::geteuid() == user }
 }
 
 /// The kind of file system that holds the path: statfs(2)'s f_type.
@@ -171,4 +180,12 @@ pub fn on_fork(
         0 => Ok(()),
         errno => Err(io::Error::from_raw_os_error(errno)),
     }
+}
+
+/// CLOCK_BOOTTIME in microseconds.
+pub fn boot_us() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills the struct; it can't fail for this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now) };
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
 }

@@ -22,6 +22,31 @@ const SYNCHRONOUS: [libc::c_int; 7] =
 /// Signals that a failing write raises.
 const RAISED_BY_WRITES: [libc::c_int; 2] = [libc::SIGXFSZ, libc::SIGPIPE];
 
+/// The signals that a thread of the host blocks by itself.
+pub struct SignalMask(Option<libc::sigset_t>);
+
+impl SignalMask {
+    /// For ppoll(2): NULL leaves the mask as it is.
+    pub fn as_ptr(&self) -> *const libc::sigset_t {
+        self.0.as_ref().map_or(ptr::null(), ptr::from_ref)
+    }
+
+    #[cfg(test)]
+    pub fn current() -> SignalMask {
+        SignalMask(None)
+    }
+}
+
+/// Blocks every signal in this thread for good: for a thread of our own, in which no handler of the host shall run.
+pub fn block_all() {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigfillset initialises the set, and the call reads it.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), ptr::null_mut());
+    }
+}
+
 /// All signals are blocked in this thread until it is dropped.
 pub struct Shield {
     before: Option<libc::sigset_t>,
@@ -37,12 +62,17 @@ impl Shield {
         if mutant::on("signals") {
             return shield;
         }
-        let before = set_mask(&everything());
+        let before = change_mask(libc::SIG_BLOCK, &everything());
         if RAISED_BY_WRITES.iter().any(|signal| contains(&before, *signal)) {
             shield.waiting_before = waiting();
         }
         shield.before = Some(before);
         shield
+    }
+
+    /// What the thread blocks without us.
+    pub fn mask_of_host(&self) -> SignalMask {
+        SignalMask(self.before)
     }
 }
 
@@ -73,10 +103,14 @@ fn everything() -> libc::sigset_t {
 }
 
 fn set_mask(new: &libc::sigset_t) -> libc::sigset_t {
+    change_mask(libc::SIG_SETMASK, new)
+}
+
+fn change_mask(how: libc::c_int, new: &libc::sigset_t) -> libc::sigset_t {
     let mut old = MaybeUninit::zeroed();
-    // SAFETY: both sets are valid. With SIG_SETMASK the call can't fail, and it fills the old mask.
+    // SAFETY: both sets are valid. With these ways the call can't fail, and it fills the old mask.
     unsafe {
-        libc::pthread_sigmask(libc::SIG_SETMASK, new, old.as_mut_ptr());
+        libc::pthread_sigmask(how, new, old.as_mut_ptr());
         old.assume_init()
     }
 }

@@ -3,12 +3,14 @@
 
 use dss::ffi::{
     handle::{dss_fini, dss_handle, dss_init_uri},
+    list::{dss_filter, dss_lock_clean, dss_lock_info, dss_lock_list},
     lock::{dss_lock, dss_lock_refresh, dss_lock_status, dss_unlock},
+    lockv::{dss_grant, dss_lock_opts, dss_lock_refreshv, dss_lock_transfer, dss_lockv, dss_unlockv},
     text::dss_last_error,
 };
 use std::{
     env,
-    ffi::{CStr, CString, c_int},
+    ffi::{CStr, CString, c_char, c_int, c_void},
     ptr,
 };
 use tempfile::TempDir;
@@ -71,6 +73,81 @@ impl Dss {
         }
     }
 
+    /// What dss_lockv gave, and the grants.
+    pub fn lockv(&self, ids: &[Vec<u8>], owner: &[u8], opts: &Opts) -> (c_int, Vec<dss_grant>) {
+        let (strings, owner, note) = (strings(ids), string(owner), string(&opts.note));
+        let pointers = pointers(&strings);
+        let opts = dss_lock_opts {
+            size: size_of::<dss_lock_opts>(),
+            flags: opts.flags,
+            ttl_ms: opts.ttl_ms,
+            wait_ms: opts.wait_ms,
+            note: note.as_ptr(),
+        };
+        let mut grants = vec![dss_grant::default(); ids.len()];
+        // SAFETY: the handle is open, the strings end with NUL, the arrays are as long as said.
+        let rc =
+            unsafe { dss_lockv(self.raw(), pointers.as_ptr(), ids.len(), owner.as_ptr(), &opts, grants.as_mut_ptr()) };
+        (rc, grants)
+    }
+
+    pub fn refreshv(&self, ids: &[Vec<u8>], owner: &[u8], tokens: &[u64]) -> (c_int, Vec<dss_grant>) {
+        let (strings, owner) = (strings(ids), string(owner));
+        let pointers = pointers(&strings);
+        let mut grants = vec![dss_grant::default(); ids.len()];
+        // SAFETY: as above.
+        let rc = unsafe {
+            dss_lock_refreshv(
+                self.raw(),
+                pointers.as_ptr(),
+                ids.len(),
+                owner.as_ptr(),
+                tokens.as_ptr(),
+                grants.as_mut_ptr(),
+            )
+        };
+        (rc, grants)
+    }
+
+    pub fn unlockv(&self, ids: &[Vec<u8>], owner: Option<&[u8]>, tokens: &[u64]) -> (c_int, Vec<c_int>) {
+        let (strings, owner) = (strings(ids), owner.map(string));
+        let pointers = pointers(&strings);
+        let owner = owner.as_ref().map_or(ptr::null(), |owner| owner.as_ptr());
+        let mut codes = vec![1; ids.len()];
+        // SAFETY: as above; the owner may be NULL.
+        let rc = unsafe {
+            dss_unlockv(self.raw(), pointers.as_ptr(), ids.len(), owner, tokens.as_ptr(), codes.as_mut_ptr())
+        };
+        (rc, codes)
+    }
+
+    pub fn transfer(&self, id: &[u8], from: Option<&[u8]>, token: u64, to: &[u8]) -> (c_int, dss_grant) {
+        let (id, from, to) = (string(id), from.map(string), string(to));
+        let from = from.as_ref().map_or(ptr::null(), |from| from.as_ptr());
+        let mut grant = dss_grant::default();
+        // SAFETY: as above; the first owner may be NULL.
+        let rc = unsafe { dss_lock_transfer(self.raw(), id.as_ptr(), from, token, to.as_ptr(), &mut grant) };
+        (rc, grant)
+    }
+
+    /// What a list shows, or a clean has removed.
+    pub fn list(&self, filter: &Filter, clean: bool) -> (c_int, Vec<Shown>) {
+        let (id, owner) = (filter.id.as_deref().map(string), filter.owner.as_deref().map(string));
+        let pointer = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
+        let filter = dss_filter {
+            size: size_of::<dss_filter>(),
+            flags: filter.flags,
+            lock_id: pointer(&id),
+            lock_owner: pointer(&owner),
+            min_age_ms: filter.min_age_ms,
+        };
+        let mut shown: Vec<Shown> = Vec::new();
+        let call = if clean { dss_lock_clean } else { dss_lock_list };
+        // SAFETY: as above; the callback gets the list that it fills.
+        let rc = unsafe { call(self.raw(), &filter, Some(show), (&raw mut shown).cast()) };
+        (rc, shown)
+    }
+
     fn raw(&self) -> *mut dss_handle {
         ptr::from_ref(&self.0).cast_mut()
     }
@@ -81,6 +158,52 @@ impl Drop for Dss {
         // SAFETY: the handle is ours.
         unsafe { dss_fini(&mut self.0) };
     }
+}
+
+/// How to take locks.
+#[derive(Clone, Debug, Default)]
+pub struct Opts {
+    pub flags: u64,
+    pub ttl_ms: u64,
+    pub wait_ms: i64,
+    pub note: Vec<u8>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub flags: u64,
+    pub id: Option<Vec<u8>>,
+    pub owner: Option<Vec<u8>>,
+    pub min_age_ms: u64,
+}
+
+/// A lock as a list shows it, but for its times.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    pub id: Vec<u8>,
+    pub owner: Vec<u8>,
+    pub note: Vec<u8>,
+    pub token: u64,
+    pub ttl_ms: u64,
+}
+
+unsafe extern "C" fn show(info: *const dss_lock_info, arg: *mut c_void) -> c_int {
+    // SAFETY: the library passes a lock whose strings are valid now, and what the caller gave it.
+    unsafe {
+        let (info, shown) = (&*info, &mut *arg.cast::<Vec<Shown>>());
+        let text = |text: *const c_char| CStr::from_ptr(text).to_bytes().to_vec();
+        let (id, owner, note) = (text(info.lock_id), text(info.lock_owner), text(info.note));
+        shown.push(Shown { id, owner, note, token: info.token, ttl_ms: info.ttl_ms });
+    }
+    0
+}
+
+fn strings(ids: &[Vec<u8>]) -> Vec<CString> {
+    ids.iter().map(|id| string(id)).collect()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|text| text.as_ptr()).collect()
 }
 
 fn string(bytes: &[u8]) -> CString {

@@ -5,17 +5,18 @@ use super::{
     file_locks::{self, Joined},
     header::{self, Header},
     place::{self, PathText, Place},
-    schema,
+    rows, schema,
     statement::{Row, Statement, Value},
     vfs::{self, Beside},
     watch::Watch,
 };
 use crate::{
-    clock,
+    clock::{self, LeaseClock},
     model::{
         error::{Code, Error},
-        name::{LockId, Owner},
-        request::{Attempt, Entry, Outcome, Request},
+        lock::{Record, Tick},
+        name::LockId,
+        request::{Outcome, Request},
         rules::{Change, Moment, decide},
     },
     store::Fault,
@@ -30,6 +31,7 @@ pub struct Connection {
     statements: Statements,
     sql: Sql,
     watch: Watch,
+    clock: LeaseClock,
     path: String,
     seen: Seen,
 }
@@ -94,7 +96,8 @@ impl Connection {
         admit(&sql, place, &path).map_err(|stop| stop.fault(&path))?;
         let watch = Watch::begin(place);
         let statements = Statements::prepare(&sql).map_err(|failure| failure.fault(&path))?;
-        let mut connection = Connection { statements, sql, watch, path, seen: Seen::default() };
+        let clock = LeaseClock::of_host();
+        let mut connection = Connection { statements, sql, watch, clock, path, seen: Seen::default() };
         connection.check()?;
         Ok(connection)
     }
@@ -106,23 +109,36 @@ impl Connection {
         looked.map_err(|stop| stop.fault(&self.path))
     }
 
-    /// Reads, each in a snapshot of its own, without any lock that a writer needs.
-    pub fn read(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
-        let _joined = Joined::begin();
-        let read_one = |connection: &mut Connection, request: &Request| -> Result<Outcome, Stop> {
-            let current = connection.entry(request.id())?;
-            connection.notice_others()?;
-            connection.watch.check()?;
-            let moment = Moment { now_us: 0, last_token: 0 };
-            Ok(decide(request, current, &moment).1)
-        };
-        let answers: Result<Vec<Outcome>, Stop> = batch.iter().map(|request| read_one(self, request)).collect();
+    pub fn now(&self) -> Tick {
+        self.clock.now()
+    }
+
+    /// The greatest token that was granted, as far as others let it be seen.
+    pub fn look_at_last_token(&mut self) -> Result<u64, Fault> {
+        self.check()?;
+        self.last_token().map_err(|stop| stop.fault(&self.path))
+    }
+
+    /// Reads, each in a snapshot of its own, without any lock that a writer needs. With `alone` the process has no other
+    /// connection to the file.
+    pub fn read(&mut self, batch: &[&Request], alone: bool) -> Result<Vec<Outcome>, Fault> {
+        let _joined = alone.then(Joined::begin);
+        let answers: Result<Vec<Outcome>, Stop> = batch.iter().map(|request| self.read_one(request)).collect();
         answers.map_err(|stop| stop.fault(&self.path))
     }
 
+    fn read_one(&mut self, request: &Request) -> Result<Outcome, Stop> {
+        // Before the row: a lease that is refreshed in between is not taken for over.
+        let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: 0 };
+        let records = self.records(request)?;
+        self.notice_others()?;
+        self.watch.check()?;
+        Ok(decide(request, &records, &mut moment).1)
+    }
+
     /// One transaction for the whole batch. With `always` it writes, and so flushes, even if the batch changes nothing.
-    pub fn write(&mut self, batch: &[&Request], always: bool) -> Result<Vec<Outcome>, Fault> {
-        let _joined = Joined::begin();
+    pub fn write(&mut self, batch: &[&Request], always: bool, alone: bool) -> Result<Vec<Outcome>, Fault> {
+        let _joined = alone.then(Joined::begin);
         match self.transact(batch, always) {
             Ok(outcomes) => Ok(outcomes),
             Err(stop) => {
@@ -139,7 +155,7 @@ impl Connection {
         self.watch.check()?;
         self.notice_others()?;
         let before = self.last_token()?;
-        let mut moment = Moment { now_us: clock::now_us(), last_token: before };
+        let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: before };
         let mut outcomes = Vec::with_capacity(batch.len());
         for request in batch {
             outcomes.push(self.write_one(request, &mut moment)?);
@@ -154,38 +170,31 @@ impl Connection {
     }
 
     fn write_one(&mut self, request: &Request, moment: &mut Moment) -> Result<Outcome, Stop> {
-        let id = request.id();
-        let current = self.entry(id)?;
-        let was_there = current.is_some();
-        let (change, outcome) = decide(request, current, moment);
-        match change {
-            Change::Keep => {}
-            Change::Put(entry) => {
-                moment.last_token = moment.last_token.max(entry.token);
-                self.put(id, &entry, was_there)?;
+        let records = self.records(request)?;
+        let (changes, outcome) = decide(request, &records, moment);
+        for change in changes {
+            match change {
+                Change::Put(place, record) => {
+                    let values = rows::values_of(&request.ids()[place], &record);
+                    let Statements { insert, update, .. } = &mut self.statements;
+                    let statement = if records[place].is_some() { update } else { insert };
+                    statement.run(&self.sql, &values, drop_row)?;
+                }
+                Change::Remove(place) => {
+                    let id = Value::Blob(request.ids()[place].as_bytes());
+                    self.statements.delete.run(&self.sql, &[id], drop_row)?;
+                }
             }
-            Change::Remove => drop(self.statements.delete.run(&self.sql, &[Value::Blob(id.as_bytes())], drop_row)?),
         }
         Ok(outcome)
     }
 
-    fn put(&mut self, id: &LockId, entry: &Entry, was_there: bool) -> Result<(), Failure> {
-        let values = [
-            Value::Blob(id.as_bytes()),
-            Value::Blob(entry.owner.as_bytes()),
-            Value::Integer(entry.token as i64),
-            Value::Blob(&entry.attempt.0),
-            Value::Integer(entry.taken_us),
-            Value::Integer(entry.refreshed_us),
-            Value::Text(&entry.client),
-        ];
-        let Statements { insert, update, .. } = &mut self.statements;
-        let statement = if was_there { update } else { insert };
-        statement.run(&self.sql, &values, drop_row).map(drop)
+    fn records(&mut self, request: &Request) -> Result<Vec<Option<Record>>, Stop> {
+        request.ids().iter().map(|id| self.record(id)).collect()
     }
 
-    fn entry(&mut self, id: &LockId) -> Result<Option<Entry>, Stop> {
-        let found = self.statements.select.run(&self.sql, &[Value::Blob(id.as_bytes())], entry_of)?;
+    fn record(&mut self, id: &LockId) -> Result<Option<Record>, Stop> {
+        let found = self.statements.select.run(&self.sql, &[Value::Blob(id.as_bytes())], rows::record_of)?;
         let damaged = |cause| {
             Error::new(
                 Code::NotAStore,
@@ -297,14 +306,3 @@ fn admit(sql: &Sql, place: &Place, path: &str) -> Result<(), Stop> {
 }
 
 fn drop_row(_: &Row) {}
-
-fn entry_of(row: &Row) -> Result<Entry, String> {
-    Ok(Entry {
-        owner: Owner::new(row.bytes(0)).map_err(|error| error.text)?,
-        token: row.integer(1) as u64,
-        attempt: Attempt(row.bytes(2).try_into().map_err(|_| "the attempt id is not 16 bytes long")?),
-        taken_us: row.integer(3),
-        refreshed_us: row.integer(4),
-        client: String::from_utf8_lossy(row.bytes(5)).into(),
-    })
-}

@@ -8,25 +8,38 @@ mod file_locks;
 mod header;
 mod network;
 pub mod place;
+mod reader;
+mod rows;
 mod schema;
 #[allow(unsafe_code)]
 mod statement;
 #[allow(unsafe_code)]
 mod vfs;
+mod wait_file;
 mod watch;
 
-use super::{Fault, Store};
-use crate::model::{
-    error::Code,
-    request::{Outcome, Request},
+use super::{Fault, Scan, Snapshot, Store, waiters::Waiters};
+use crate::{
+    clock,
+    model::{
+        error::Code,
+        request::{Outcome, Request},
+    },
 };
 use connection::Connection;
 use place::Place;
+use reader::Readers;
+use std::sync::Arc;
+use wait_file::WaitFile;
 
 /// A store's file, and the connection to it while there is one.
 pub struct Sqlite {
     place: Place,
+    /// Before the connection, so that they are closed first.
+    readers: Readers,
     connection: Option<Connection>,
+    /// None after a fork, until it is asked for; a child leaves the file alone.
+    wait_file: Option<WaitFile>,
     /// A flush failed. What is in the file may not be on the disk, and no answer may rest on it until a transaction
     /// has written and flushed again: a second flush that succeeds proves nothing about the first one's data.
     in_doubt: bool,
@@ -34,8 +47,9 @@ pub struct Sqlite {
 
 impl Sqlite {
     pub fn open(place: Place) -> Result<Sqlite, Fault> {
-        let connection = Connection::open(&place)?;
-        Ok(Sqlite { place, connection: Some(connection), in_doubt: false })
+        let connection = Some(Connection::open(&place)?);
+        let wait_file = Some(WaitFile::open(&place));
+        Ok(Sqlite { place, readers: Readers::default(), connection, wait_file, in_doubt: false })
     }
 
     fn connection(&mut self) -> Result<&mut Connection, Fault> {
@@ -53,6 +67,7 @@ impl Sqlite {
         let Err(Fault::Failed(error)) = result else { return };
         let damaged = [Code::Io, Code::NotAStore, Code::Moved, Code::Unreachable, Code::NoMemory, Code::Defect];
         if damaged.contains(&error.code) {
+            self.readers.close();
             self.connection = None;
         }
     }
@@ -60,14 +75,14 @@ impl Sqlite {
 
 impl Store for Sqlite {
     fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
-        let in_doubt = self.in_doubt;
+        let (in_doubt, alone) = (self.in_doubt, self.readers.is_empty());
         let connection = self.connection().map_err(after_init)?;
         if !in_doubt && batch.iter().all(|request| request.is_read()) {
-            let result = connection.read(batch);
+            let result = connection.read(batch, alone);
             self.drop_if_damaged(&result);
             return result;
         }
-        let result = connection.write(batch, in_doubt);
+        let result = connection.write(batch, in_doubt, alone);
         match &result {
             Ok(_) => self.in_doubt = false,
             // The connection stays: it knows that the transaction did not happen, and the next one writes over it.
@@ -81,10 +96,35 @@ impl Store for Sqlite {
         self.connection()?.check()
     }
 
+    fn list(&mut self, scan: &Scan) -> Result<Snapshot, Fault> {
+        if self.in_doubt {
+            self.apply(&[])?;
+        }
+        let connection = self.connection().map_err(after_init)?;
+        let last_token = connection.look_at_last_token()?;
+        let (now_us, tick) = (clock::now_us(), connection.now());
+        let pages = self.readers.open(&self.place, scan, tick, now_us).map_err(after_init)?;
+        Ok(Snapshot { now_us, tick, last_token, pages })
+    }
+
+    fn waiters(&mut self) -> Arc<Waiters> {
+        self.wait_file.get_or_insert_with(|| WaitFile::open(&self.place)).waiters()
+    }
+
     fn suspend(&mut self) {
+        self.readers.close();
+        self.wait_file = None;
         if let Some(connection) = self.connection.take() {
             connection.close_quickly();
         }
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.readers.close();
+        self.connection = None;
+        self.wait_file.take().into_iter().for_each(WaitFile::remove);
     }
 }
 

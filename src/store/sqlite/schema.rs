@@ -7,16 +7,21 @@ use std::path::Path;
 
 /// "dss" and a byte of ours, in the header field that tells programs' files apart.
 pub const APPLICATION_ID: u32 = 0x6473_7301;
-/// The version of the tables, in SQLite's user_version. A library leaves a store of a newer version alone.
-pub const VERSION: u32 = 1;
+/// The version of the tables, in SQLite's user_version. A library leaves a store of a newer version alone, and brings an
+/// older one up to date.
+pub const VERSION: u32 = STEPS.len() as u32;
 
-/// One row for each held lock. Names are bytes, so they are blobs: comparing blobs knows no locale. Times are UTC
-/// microseconds.
+/// What leads from each version to the next; a new store takes them all. A step that was released is never changed.
+///
+/// One row for each lock that is held, or whose last grant ended badly. Names are bytes, so they are blobs: comparing blobs
+/// knows no locale. Times with _us are UTC microseconds; tick_us is on the clock of leases in this boot of the host.
+/// ended_before tells how the grant before this one ended (`End` in model/lock.rs). A row with the empty owner is the trace
+/// of a lock that nobody holds.
 ///
 /// The row with the empty id, which no lock can have, is the store's own: its token is the last one granted. It stands in
 /// the same b-tree so that a grant and its token are, in a store of a few locks, one page and one write.
-const TABLES: &str = "
-    CREATE TABLE lock (
+const STEPS: &[&str] = &[
+    "CREATE TABLE lock (
         id BLOB PRIMARY KEY,
         owner BLOB NOT NULL,
         token INTEGER NOT NULL,
@@ -25,17 +30,25 @@ const TABLES: &str = "
         refreshed_us INTEGER NOT NULL,
         client TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
-    INSERT INTO lock VALUES (x'', x'', 0, x'', 0, 0, '');
-";
+    INSERT INTO lock VALUES (x'', x'', 0, x'', 0, 0, '');",
+    "ALTER TABLE lock ADD COLUMN boot INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE lock ADD COLUMN tick_us INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE lock ADD COLUMN ttl_ms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE lock ADD COLUMN ended_before INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE lock ADD COLUMN note BLOB NOT NULL DEFAULT x'';",
+];
 
 pub const BEGIN: &str = "BEGIN IMMEDIATE";
 pub const COMMIT: &str = "COMMIT";
 pub const ROLLBACK: &str = "ROLLBACK";
-pub const SELECT: &str = "SELECT owner, token, attempt, taken_us, refreshed_us, client FROM lock WHERE id = ?1";
-pub const INSERT: &str = "INSERT INTO lock (id, owner, token, attempt, taken_us, refreshed_us, client) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub const SELECT: &str = "SELECT owner, token, attempt, taken_us, refreshed_us, client, boot, tick_us, ttl_ms, \
+     ended_before, note FROM lock WHERE id = ?1";
+pub const SCAN: &str = "SELECT owner, token, attempt, taken_us, refreshed_us, client, boot, tick_us, ttl_ms, \
+     ended_before, note, id FROM lock WHERE id >= ?1 ORDER BY id";
+pub const INSERT: &str = "INSERT INTO lock (id, owner, token, attempt, taken_us, refreshed_us, client, boot, tick_us, \
+     ttl_ms, ended_before, note) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 pub const UPDATE: &str = "UPDATE lock SET owner = ?2, token = ?3, attempt = ?4, taken_us = ?5, refreshed_us = ?6, \
-     client = ?7 WHERE id = ?1";
+     client = ?7, boot = ?8, tick_us = ?9, ttl_ms = ?10, ended_before = ?11, note = ?12 WHERE id = ?1";
 pub const DELETE: &str = "DELETE FROM lock WHERE id = ?1";
 pub const SELECT_LAST_TOKEN: &str = "SELECT token FROM lock WHERE id = x''";
 pub const UPDATE_LAST_TOKEN: &str = "UPDATE lock SET token = ?1 WHERE id = x''";
@@ -48,6 +61,16 @@ pub fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
     connection.execute_batch(PRAGMAS)
+}
+
+/// The same for a connection that reads lists. It never moves the log into the database.
+pub fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(std::time::Duration::ZERO)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.execute_batch(
+        "PRAGMA query_only = ON; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;",
+    )
 }
 
 /// Small pages, since each commit writes and sums up whole ones. A short log, since SQLite walks a chain of all of a
@@ -63,11 +86,15 @@ const PRAGMAS: &str = "
     PRAGMA synchronous = EXTRA;
 ";
 
-/// Makes the tables if the file is empty, and puts the file into WAL mode. Many processes may do this at once.
+/// Makes the tables if the file is empty or its store is of an older version, and puts the file into WAL mode. Many
+/// processes may do this at once.
 pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    if application_id(connection)? == 0 && is_empty(connection)? {
+    if missing_steps(connection)?.is_some() {
         connection.execute_batch(BEGIN)?;
-        let made = if is_empty(connection)? { make(connection) } else { Ok(()) };
+        let made = missing_steps(connection).and_then(|steps| match steps {
+            Some(steps) => make(connection, steps),
+            None => Ok(()),
+        });
         connection.execute_batch(if made.is_ok() { COMMIT } else { ROLLBACK })?;
         made?;
     }
@@ -79,11 +106,25 @@ pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("PRAGMA synchronous = FULL")
 }
 
+/// What the store has not been through yet; None for one that is up to date, newer, or another program's.
+fn missing_steps(connection: &Connection) -> rusqlite::Result<Option<&'static [&'static str]>> {
+    let done = match application_id(connection)? {
+        APPLICATION_ID => version(connection)? as usize,
+        0 if is_empty(connection)? => 0,
+        _ => return Ok(None),
+    };
+    Ok(STEPS.get(done..).filter(|steps| !steps.is_empty()))
+}
+
 /// The application id is written together with the tables and before WAL mode, so it is in the file itself.
-fn make(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(TABLES)?;
+fn make(connection: &Connection, steps: &[&str]) -> rusqlite::Result<()> {
+    steps.iter().try_for_each(|step| connection.execute_batch(step))?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", VERSION)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.query_row(SELECT_VERSION, [], |row| row.get(0))
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {

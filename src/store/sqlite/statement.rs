@@ -18,7 +18,10 @@ unsafe impl Send for Statement {}
 /// What a statement's parameter is set to.
 #[derive(Clone, Copy)]
 pub enum Value<'a> {
+    /// Used where it is: it must live until the statement is reset.
     Blob(&'a [u8]),
+    /// A blob that SQLite copies.
+    Copied(&'a [u8]),
     Text(&'a str),
     Integer(i64),
 }
@@ -66,7 +69,25 @@ impl Statement {
         result
     }
 
-    /// The values are not copied: they live until the statement is reset, at the end of `run`.
+    /// Begins anew with these parameters, to be read row by row. They must not be borrowed ones: [`Value::Copied`].
+    pub fn begin(&mut self, sql: &Sql, values: &[Value<'_>]) -> Result<(), Failure> {
+        debug_assert!(values.iter().all(|value| matches!(value, Value::Copied(_) | Value::Integer(_))));
+        // SAFETY: the statement is prepared.
+        unsafe { ffi::sqlite3_reset(self.raw) };
+        if self.bind(values) == ffi::SQLITE_OK { Ok(()) } else { Err(Failure::of(sql)) }
+    }
+
+    /// What `read` makes of the next row; None at the end. Until then a snapshot stays open.
+    pub fn next<T>(&mut self, sql: &Sql, read: impl FnOnce(&Row) -> T) -> Result<Option<T>, Failure> {
+        // SAFETY: the statement is prepared.
+        match unsafe { ffi::sqlite3_step(self.raw) } {
+            ffi::SQLITE_ROW => Ok(Some(read(&Row { raw: self.raw }))),
+            ffi::SQLITE_DONE => Ok(None),
+            _ => Err(Failure::of(sql)),
+        }
+    }
+
+    /// Blobs and texts are not copied: they live until the statement is reset, at the end of `run`.
     fn bind(&mut self, values: &[Value<'_>]) -> c_int {
         for (place, value) in (1..).zip(values) {
             // SAFETY: pointers and lengths are those of borrowed slices. SQLite checks the place.
@@ -78,6 +99,13 @@ impl Statement {
                         bytes.as_ptr().cast(),
                         bytes.len() as u64,
                         ffi::SQLITE_STATIC(),
+                    ),
+                    Value::Copied(bytes) => ffi::sqlite3_bind_blob64(
+                        self.raw,
+                        place,
+                        bytes.as_ptr().cast(),
+                        bytes.len() as u64,
+                        ffi::SQLITE_TRANSIENT(),
                     ),
                     Value::Text(text) => {
                         let (bytes, utf8) = (text.as_ptr().cast(), ffi::SQLITE_UTF8 as u8);

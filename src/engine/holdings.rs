@@ -1,0 +1,191 @@
+//! What a handle believes to hold, without asking the store: until when, and which of it is renewed.
+
+use super::events::{Event, Events, Kind};
+use crate::model::{
+    error::Code,
+    lease::Deadline,
+    lock::End,
+    name::LockId,
+    request::{Denial, Grant},
+};
+use std::collections::BTreeMap;
+
+/// The grants that a handle made or refreshed in this process, and what happened to those that are renewed.
+#[derive(Default)]
+pub struct Holdings {
+    held: BTreeMap<LockId, Holding>,
+    kept: BTreeMap<LockId, Kept>,
+    pub events: Events,
+}
+
+#[derive(Clone, Copy)]
+struct Holding {
+    token: u64,
+    ttl_ms: u64,
+    /// When the request left that the store granted or refreshed it by.
+    asked_us: i64,
+}
+
+impl Holding {
+    fn deadline(&self) -> Deadline {
+        Deadline::of(self.asked_us, self.ttl_ms)
+    }
+
+    /// The moment when this share of the lease is over.
+    fn after(&self, share: f64) -> i64 {
+        self.asked_us.saturating_add((self.ttl_ms as f64 * 1000.0 * share) as i64)
+    }
+}
+
+/// A lock that is renewed.
+#[derive(Default)]
+struct Kept {
+    at_risk: bool,
+    /// Calls of this handle that are about to end it: how it ends is theirs to tell.
+    ending: u32,
+}
+
+/// When a lock is renewed: a little before a third of its lease is over, so that its loss is known within that third.
+const DUE: f64 = 0.3;
+/// One that is renewed takes along those that would soon be due.
+const SOON: f64 = 0.15;
+/// Without a renewal for so long, its holder is told.
+const AT_RISK: f64 = 2.0 / 3.0;
+
+/// What is to be done about the kept locks of a handle.
+pub struct Due {
+    /// Renewals: the lock ids and their tokens.
+    pub renewals: Vec<(LockId, u64)>,
+    /// When to look again.
+    pub next_us: i64,
+}
+
+impl Holdings {
+    /// Notes what was granted by a request that left at this time; with `keep` it is renewed from now on.
+    pub fn granted(&mut self, id: &LockId, grant: &Grant, asked_us: i64, keep: bool) {
+        let holding = Holding { token: grant.token, ttl_ms: grant.ttl_ms, asked_us };
+        self.held.insert(id.clone(), holding);
+        if keep {
+            self.kept.insert(id.clone(), Kept::default());
+        } else if !self.kept.is_empty() {
+            self.kept.remove(id);
+        }
+    }
+
+    pub fn refreshed(&mut self, id: &LockId, grant: &Grant, asked_us: i64) {
+        let holding = Holding { token: grant.token, ttl_ms: grant.ttl_ms, asked_us };
+        match self.held.get_mut(id) {
+            Some(held) if held.token == grant.token => {
+                held.asked_us = held.asked_us.max(asked_us);
+                self.is_safe(id);
+            }
+            // Another grant than the one that was known: who kept that has lost it, as the next renewal will find.
+            _ if self.kept.contains_key(id) => {}
+            _ => drop(self.held.insert(id.clone(), holding)),
+        }
+    }
+
+    fn is_safe(&mut self, id: &LockId) {
+        let (Some(held), Some(kept)) = (self.held.get(id), self.kept.get_mut(id)) else { return };
+        if std::mem::take(&mut kept.at_risk) {
+            let left_ms = held.deadline().left_ms(crate::clock::boot_us()).unwrap_or(0);
+            self.events.push(Event { kind: Kind::Safe, id: id.clone(), token: held.token, left_ms });
+        }
+    }
+
+    /// Ended by this handle.
+    pub fn released(&mut self, id: &LockId) {
+        self.held.remove(id);
+        if !self.kept.is_empty() {
+            self.kept.remove(id);
+        }
+    }
+
+    /// The store says that the lock of this token (0: whichever is held) is not there any more.
+    pub fn denied(&mut self, id: &LockId, token: u64, denial: &Denial) {
+        let Some(held) = self.held.get(id) else { return };
+        let ours = match denial.error.code {
+            Code::NoLock => token == 0 || token == held.token,
+            Code::Stale => token == held.token,
+            _ => false,
+        };
+        if ours {
+            self.lost(id, denial.end);
+        }
+    }
+
+    fn lost(&mut self, id: &LockId, end: End) {
+        let Some(held) = self.held.remove(id) else { return };
+        if self.kept.remove(id).is_some() {
+            self.events.push(Event { kind: Kind::Lost(end), id: id.clone(), token: held.token, left_ms: 0 });
+        }
+    }
+
+    /// The time left of a grant; None if it is over, or unknown here.
+    pub fn left_ms(&self, id: &LockId, token: u64, now_us: i64) -> Option<i64> {
+        let held = self.held.get(id).filter(|held| token == 0 || token == held.token)?;
+        held.deadline().left_ms(now_us)
+    }
+
+    /// These locks are not renewed, and no loss of them is told, until [`Holdings::end_ended`].
+    pub fn begin_ending(&mut self, ids: &[LockId]) {
+        self.each_kept(ids, |kept| kept.ending += 1);
+    }
+
+    pub fn end_ended(&mut self, ids: &[LockId]) {
+        self.each_kept(ids, |kept| kept.ending = kept.ending.saturating_sub(1));
+    }
+
+    fn each_kept(&mut self, ids: &[LockId], change: impl Fn(&mut Kept)) {
+        if !self.kept.is_empty() {
+            ids.iter().for_each(|id| self.kept.get_mut(id).into_iter().for_each(&change));
+        }
+    }
+
+    pub fn keeps_any(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// Tells what time has done to the kept locks, and what is to be renewed now.
+    pub fn look(&mut self, now_us: i64) -> Due {
+        let mut over = Vec::new();
+        let mut soon = Vec::new();
+        let (mut any_due, mut next_us) = (false, i64::MAX);
+        for (id, kept) in &mut self.kept {
+            let Some(held) = self.held.get(id) else { continue };
+            if kept.ending > 0 {
+                continue;
+            }
+            let end_us = held.deadline().end_us().unwrap_or(i64::MAX);
+            if now_us >= end_us {
+                over.push(id.clone());
+                continue;
+            }
+            if now_us >= held.after(AT_RISK) && !kept.at_risk {
+                kept.at_risk = true;
+                let left_ms = held.deadline().left_ms(now_us).unwrap_or(0);
+                self.events.push(Event { kind: Kind::AtRisk, id: id.clone(), token: held.token, left_ms });
+            }
+            if now_us >= held.after(SOON) {
+                soon.push((id.clone(), held.token));
+            }
+            any_due |= now_us >= held.after(DUE);
+            let moments = [held.after(DUE), held.after(AT_RISK), end_us];
+            next_us = next_us.min(moments.into_iter().filter(|moment| *moment > now_us).min().unwrap_or(end_us));
+        }
+        over.iter().for_each(|id| self.lost(id, End::Expired));
+        Due { renewals: if any_due { soon } else { Vec::new() }, next_us }
+    }
+
+    /// What came of a renewal that left at this time.
+    pub fn renewed(&mut self, id: &LockId, token: u64, asked_us: i64, result: &Result<Grant, Denial>) {
+        let current = self.held.get(id).is_some_and(|held| held.token == token);
+        if !current || self.kept.get(id).is_none_or(|kept| kept.ending > 0) {
+            return;
+        }
+        match result {
+            Ok(grant) => self.refreshed(id, grant, asked_us),
+            Err(denial) => self.denied(id, token, denial),
+        }
+    }
+}

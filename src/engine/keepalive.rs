@@ -1,0 +1,175 @@
+//! The one thread that libdss may start: it renews the locks that were taken with KEEPALIVE, and tells when one is lost.
+//!
+//! It runs from the first such lock until the last handle of the process is closed. No signal is handled in it. Its work is
+//! done inside the gate, so a fork finds it asleep; a child has none, until it takes such a lock itself.
+
+use super::{
+    gate::{self, Inside},
+    handle::{self, Handle, Session},
+};
+use crate::{
+    clock,
+    model::{
+        error::{Code, Error},
+        name::LockId,
+        request::{Reply, Request},
+    },
+    sys::{futex::Bell, panics, signals},
+};
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+static KEEPER: Mutex<Option<Keeper>> = Mutex::new(None);
+
+struct Keeper {
+    thread: JoinHandle<()>,
+    control: Arc<Control>,
+}
+
+#[derive(Default)]
+struct Control {
+    /// Rung when there is something new to look at.
+    bell: Bell,
+    stop: AtomicBool,
+    done: AtomicBool,
+    ended: Bell,
+}
+
+/// Enough for a transaction of SQLite.
+const STACK: usize = 512 * 1024;
+/// The most renewals in one request.
+const RENEWALS_MAX: usize = 4096;
+/// How soon a renewal that failed is tried again.
+const RETRY_US: i64 = 25_000;
+
+fn keeper() -> MutexGuard<'static, Option<Keeper>> {
+    KEEPER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the thread, if it does not run yet. Signals are blocked inside the gate, and so they are in the new thread from its
+/// first instruction.
+pub fn start(_inside: &Inside) -> Result<(), Error> {
+    let mut keeper = keeper();
+    if keeper.is_some() {
+        return Ok(());
+    }
+    let control = Arc::<Control>::default();
+    let of_thread = control.clone();
+    let thread = thread::Builder::new().name("dss-keepalive".into()).stack_size(STACK).spawn(move || run(&of_thread));
+    let thread = thread.map_err(|error| {
+        Error::new(Code::NoMemory, format!("the thread that renews locks can't be started: {error}; raise the limit"))
+    })?;
+    *keeper = Some(Keeper { thread, control });
+    Ok(())
+}
+
+/// There is a lock to keep, or one less.
+pub fn look_again() {
+    keeper().iter().for_each(|keeper| keeper.control.bell.ring());
+}
+
+/// Ends the thread with the last handle, and waits for its end.
+pub fn stop_if_unused(inside: &mut Inside) -> Result<(), Error> {
+    let stopped = {
+        let mut keeper = keeper();
+        if !handle::none_is_open() {
+            return Ok(());
+        }
+        keeper.take()
+    };
+    let Some(Keeper { thread, control }) = stopped else { return Ok(()) };
+    control.stop.store(true, Ordering::Release);
+    control.bell.ring();
+    while !control.done.load(Ordering::Acquire) {
+        // Where a handler forks here, the child has no such thread.
+        if let Err(forked) = inside.outside(|| control.ended.wait(Duration::from_secs(1))) {
+            mem::forget(thread);
+            return Err(forked);
+        }
+    }
+    // It has nothing left to do but to end.
+    let _ = thread.join();
+    Ok(())
+}
+
+/// In a forked child: the thread is its parent's.
+pub fn forget_thread() {
+    mem::forget(keeper().take());
+}
+
+fn run(control: &Control) {
+    signals::block_all();
+    while !control.stop.load(Ordering::Acquire) {
+        // A defect costs this round; what is not renewed is told as lost.
+        let next_us = panics::contain(|| gate::enter().map(|mut inside| round(&mut inside)));
+        let next_us = next_us.ok().and_then(Result::ok).unwrap_or_else(|| clock::boot_us() + 1_000_000);
+        let pause = next_us.saturating_sub(clock::boot_us()).max(0) as u64;
+        control.bell.wait(Duration::from_micros(pause));
+    }
+    control.done.store(true, Ordering::Release);
+    control.ended.ring();
+}
+
+/// A handle with kept locks, and its renewals.
+struct Keeping {
+    /// Before the session is dropped with the handle: both only inside the gate.
+    session: Arc<Session>,
+    handle: Arc<Handle>,
+    renewals: Vec<(LockId, u64)>,
+}
+
+/// Tells what time has done, and renews what is due. Gives the moment for the next round.
+fn round(inside: &mut Inside) -> i64 {
+    let now_us = clock::boot_us();
+    let mut next_us = i64::MAX;
+    let mut keepings = Vec::new();
+    for handle in handle::all(inside) {
+        let Some(session) = handle.session_of_process() else { continue };
+        let due = session.holdings().look(now_us);
+        next_us = next_us.min(due.next_us);
+        if !due.renewals.is_empty() {
+            keepings.push(Keeping { session, handle, renewals: due.renewals });
+        }
+    }
+    while let Some(first) = keepings.pop() {
+        let same_store =
+            |other: &mut Keeping| std::ptr::eq::<super::Engine>(&*other.session.store, &*first.session.store);
+        let mut group: Vec<Keeping> = keepings.extract_if(.., same_store).collect();
+        group.push(first);
+        // What was renewed has a new time of its own, which the next round finds.
+        let pause_us = if renew(&group, next_us, inside) { 0 } else { RETRY_US };
+        next_us = next_us.min(clock::boot_us() + pause_us);
+    }
+    next_us
+}
+
+/// Renews the locks of one store in as few requests as can be. It may take until the next moment at which something has to
+/// be told. False if any was not renewed.
+fn renew(group: &[Keeping], until_us: i64, inside: &mut Inside) -> bool {
+    let all: Vec<(&Keeping, &(LockId, u64))> =
+        group.iter().flat_map(|keeping| keeping.renewals.iter().map(move |renewal| (keeping, renewal))).collect();
+    let mut well = true;
+    for part in all.chunks(RENEWALS_MAX) {
+        let ids = part.iter().map(|(_, (id, _))| id.clone()).collect();
+        let tokens = part.iter().map(|(_, (_, token))| *token).collect();
+        let asked_us = clock::boot_us();
+        let patience = Duration::from_micros(until_us.saturating_sub(asked_us).max(0) as u64);
+        let deadline = clock::instant() + patience.min(group[0].handle.timeout);
+        let reply = group[0].session.store.call(Request::Refresh { ids, owner: None, tokens }, deadline, inside);
+        let Ok(Reply::Each(results)) = reply else {
+            well = false;
+            continue;
+        };
+        for ((keeping, (id, token)), result) in part.iter().zip(&results) {
+            keeping.session.holdings().renewed(id, *token, asked_us, result);
+        }
+    }
+    well
+}

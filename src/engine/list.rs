@@ -1,0 +1,130 @@
+//! Lists of locks, and cleaning up after owners who are gone.
+
+use super::{
+    calls::unexpected,
+    gate::Inside,
+    handle::{Handle, Session},
+    queue::Pause,
+};
+use crate::{
+    clock,
+    model::{
+        error::{Code, Error},
+        lock::{Entry, Filter, Tick},
+        name::LockId,
+        request::{Reply, Request},
+    },
+    store::{Fault, Scan, Snapshot},
+};
+use std::sync::PoisonError;
+
+/// A lock in a list, as the snapshot has it.
+pub struct Listed<'a> {
+    pub id: &'a LockId,
+    pub entry: &'a Entry,
+    /// None for one that never expires.
+    pub left_us: Option<i64>,
+}
+
+impl Handle {
+    /// Shows each lock to `show`, outside the gate, until that answers something else than 0; gives its last answer.
+    pub fn list(
+        &self,
+        filter: Filter,
+        mut show: impl FnMut(&Listed<'_>) -> i32,
+        inside: &mut Inside,
+    ) -> Result<i32, Error> {
+        let session = self.session(clock::instant() + self.timeout, inside)?;
+        let mut snapshot = self.snapshot(&session, &Scan { filter, ..Scan::default() }, inside)?;
+        while let Some(page) = snapshot.pages.next()? {
+            let tick = snapshot.tick;
+            let answer =
+                inside.outside(|| page.iter().map(|(id, entry)| show(&listed(id, entry, tick))).find(|rc| *rc != 0))?;
+            if let Some(rc) = answer {
+                return Ok(rc);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Removes each lock that the filter lets through and that nobody has taken anew meanwhile; shows it to `show` when it
+    /// is gone. Without `show`, many are removed at once.
+    pub fn clean(
+        &self,
+        filter: Filter,
+        mut show: Option<impl FnMut(&Listed<'_>) -> i32>,
+        inside: &mut Inside,
+    ) -> Result<i32, Error> {
+        let session = self.session(clock::instant() + self.timeout, inside)?;
+        let mut scan = Scan { filter, ..Scan::default() };
+        // Each page from a snapshot of its own: one for all would keep the log from being reset while it grows.
+        while let Some((tick, page)) = self.next_page(&session, &mut scan, inside)? {
+            let size = if show.is_some() { 1 } else { page.len().max(1) };
+            for part in page.chunks(size) {
+                let removed = self.remove(&session, part, inside)?;
+                let (Some(show), [(id, entry)], true) = (&mut show, part, removed) else { continue };
+                let rc = inside.outside(|| show(&listed(id, entry, tick)))?;
+                if rc != 0 {
+                    return Ok(rc);
+                }
+            }
+        }
+        Ok(0)
+    }
+
+    fn next_page(&self, session: &Session, scan: &mut Scan, inside: &mut Inside) -> Result<Option<Page>, Error> {
+        let mut snapshot = self.snapshot(session, scan, inside)?;
+        scan.granted_before.get_or_insert(snapshot.last_token);
+        while let Some(page) = snapshot.pages.next()? {
+            if let Some((last, _)) = page.last() {
+                scan.after = Some(last.clone());
+                return Ok(Some((snapshot.tick, page)));
+            }
+            // Nothing was found among many; a fork may pass.
+            inside.outside(|| ())?;
+        }
+        Ok(None)
+    }
+
+    /// Whether the first of them, which is the only one where that matters, was removed by this.
+    fn remove(&self, session: &Session, part: &[(LockId, Entry)], inside: &mut Inside) -> Result<bool, Error> {
+        let ids = part.iter().map(|(id, _)| id.clone()).collect();
+        let tokens = part.iter().map(|(_, entry)| entry.token).collect();
+        let request = Request::Unlock { ids, owner: None, tokens };
+        match session.store.call(request, clock::instant() + self.timeout, inside)? {
+            Reply::Each(results) => {
+                let unknown = results.iter().filter_map(|result| result.as_ref().err());
+                match unknown.map(|denial| &denial.error).find(|error| error.code == Code::Unknown) {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(results.first().is_some_and(Result::is_ok)),
+                }
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn snapshot(&self, session: &Session, scan: &Scan, inside: &mut Inside) -> Result<Snapshot, Error> {
+        let deadline = clock::instant() + self.timeout;
+        let mut pause = Pause::new();
+        loop {
+            match session.store.list(scan) {
+                Ok(snapshot) => return Ok(snapshot),
+                Err(Fault::Failed(error) | Fault::Unknown(error)) => return Err(error),
+                Err(Fault::Busy(error)) if clock::instant() >= deadline => return Err(error),
+                Err(Fault::Busy(_)) => inside.outside(|| pause.sleep(deadline))?,
+            }
+        }
+    }
+}
+
+type Page = (Tick, Vec<(LockId, Entry)>);
+
+fn listed<'a>(id: &'a LockId, entry: &'a Entry, tick: Tick) -> Listed<'a> {
+    Listed { id, entry, left_us: entry.left_us(tick) }
+}
+
+impl super::Engine {
+    fn list(&self, scan: &Scan) -> Result<Snapshot, Fault> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).list(scan)
+    }
+}

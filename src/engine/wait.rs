@@ -1,0 +1,212 @@
+//! Waiting for locks that others hold.
+//!
+//! A waiter stands in the queue of [`crate::store::waiters`] and sleeps. Who releases a lock wakes the one who waits longest
+//! for it; that one asks the store, and sleeps on if somebody else was faster. Behind that stands a look by itself now and
+//! then, for wake-ups that are lost with the process that owes them, and when the lease that is in the way runs out.
+
+use super::{
+    calls::{Granted, Refusal, unexpected},
+    gate::Inside,
+    handle::{Handle, Session},
+};
+use crate::{
+    clock,
+    model::{
+        error::{Code, Error},
+        name::LockId,
+        request::{InTheWay, Reply, Request, Wanted},
+    },
+    store::waiters::{RECHECK, Waiter},
+    sys::doorbell::{self, Address, Woken},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long a call waits for those who hold its locks.
+#[derive(Clone, Copy, Debug)]
+pub enum Patience {
+    None,
+    Until(Instant),
+    Endless,
+}
+
+impl Patience {
+    pub fn of(wait: Option<Duration>) -> Patience {
+        match wait {
+            Some(Duration::ZERO) => Patience::None,
+            Some(wait) => clock::instant().checked_add(wait).map_or(Patience::Endless, Patience::Until),
+            None => Patience::Endless,
+        }
+    }
+
+    fn is_over(self, now: Instant) -> bool {
+        match self {
+            Patience::None => true,
+            Patience::Until(end) => now >= end,
+            Patience::Endless => false,
+        }
+    }
+
+    fn left(self, now: Instant) -> Duration {
+        match self {
+            Patience::None => Duration::ZERO,
+            Patience::Until(end) => end.saturating_duration_since(now),
+            Patience::Endless => Duration::MAX,
+        }
+    }
+}
+
+/// Why a waiter looks at its locks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// It has just come, or a lease ran out: those who came before go first.
+    InTurn,
+    /// It was woken: it is its turn.
+    Woken,
+    /// It is time to: whoever should have taken them has not.
+    BySelf,
+}
+
+type Taken = Result<Vec<Option<Granted>>, Refusal>;
+
+impl Handle {
+    /// Takes the locks, and waits for them if the caller wants that.
+    pub(super) fn take(
+        &self,
+        session: &Session,
+        mut wanted: Arc<Wanted>,
+        patience: Patience,
+        keep: bool,
+        inside: &mut Inside,
+    ) -> Taken {
+        let waits = !matches!(patience, Patience::None);
+        // Who may wait does not push in before those who do. (A resume asks for what it has.)
+        let stands_back = waits && !wanted.resume && session.store.waiters().others_want(&wanted.ids, wanted.any);
+        let mut in_the_way = None;
+        if !stands_back {
+            let tried = self.try_to_take(session, &mut wanted, keep, inside);
+            match tried.map_err(|error| Refusal::of_all(error, wanted.ids.len()))? {
+                Ok(granted) => return Ok(granted),
+                Err(found) if !waits => return Err(refusal(&wanted.ids, Some(&found), found.error.clone())),
+                Err(found) => in_the_way = Some(found),
+            }
+        }
+        let words: [u8; 16] = session.attempts.next().0;
+        let halves = [0, 8].map(|from| u64::from_ne_bytes(std::array::from_fn(|place| words[from + place])));
+        let address = Address(halves);
+        self.waiting().push(address);
+        let mut waiting = Waiting { handle: self, session, wanted, patience, keep, address, in_the_way };
+        let taken = waiting.wait(inside);
+        self.waiting().retain(|other| *other != address);
+        taken
+    }
+}
+
+/// A call that waits.
+struct Waiting<'a> {
+    handle: &'a Handle,
+    session: &'a Session,
+    wanted: Arc<Wanted>,
+    patience: Patience,
+    keep: bool,
+    address: Address,
+    in_the_way: Option<InTheWay>,
+}
+
+impl Waiting<'_> {
+    fn wait(&mut self, inside: &mut Inside) -> Taken {
+        let mut waiter = self.session.store.waiters().enter(&self.wanted.ids, self.wanted.any, self.address);
+        let mut look = Look::InTurn;
+        loop {
+            if self.handle.is_closed() {
+                let text = "the handle was closed by dss_fini while the call waited";
+                return Err(self.refuse(Error::new(Code::NotOpen, text)));
+            }
+            waiter.follow(self.session.store.waiters());
+            waiter.looks();
+            if let Some(granted) = self.look(look, &waiter, inside)? {
+                return Ok(granted);
+            }
+            let now = clock::instant();
+            if self.patience.is_over(now) {
+                return Err(self.refuse(self.timed_out()));
+            }
+            look = match self.sleep(&waiter, now, inside)? {
+                Some(look) => look,
+                None => {
+                    let text = "a signal handler ran while the call waited for a lock: call again to go on waiting";
+                    return Err(self.refuse(Error::new(Code::Interrupted, text)));
+                }
+            };
+        }
+    }
+
+    /// Looks whether the locks can be had, and if so takes them.
+    fn look(
+        &mut self,
+        look: Look,
+        waiter: &Waiter,
+        inside: &mut Inside,
+    ) -> Result<Option<Vec<Option<Granted>>>, Refusal> {
+        let count = self.wanted.ids.len();
+        let of_all = |error| Refusal::of_all(error, count);
+        if look != Look::Woken {
+            // Reads wait for nobody and keep nobody waiting.
+            let deadline = clock::instant() + self.handle.timeout;
+            let peeked = self.session.store.call(Request::Peek(self.wanted.clone()), deadline, inside);
+            match peeked.map_err(of_all)? {
+                Reply::Granted(_) if look == Look::InTurn && waiter.others_stand_before() => return Ok(None),
+                Reply::Granted(_) => {}
+                Reply::Refused(found) => {
+                    self.in_the_way = Some(found);
+                    return Ok(None);
+                }
+                other => return Err(of_all(unexpected(&other))),
+            }
+        }
+        let tried = self.handle.try_to_take(self.session, &mut self.wanted, self.keep, inside);
+        match tried.map_err(of_all)? {
+            Ok(granted) => Ok(Some(granted)),
+            Err(found) => {
+                waiter.pass_on(found.which);
+                self.in_the_way = Some(found);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Sleeps until there is a reason to look; None if a signal handler ran.
+    fn sleep(&self, waiter: &Waiter, now: Instant, inside: &mut Inside) -> Result<Option<Look>, Refusal> {
+        let lease = self.in_the_way.as_ref().and_then(|found| found.free_in_us);
+        // A little later than the store's clock says.
+        let lease = lease.map_or(Duration::MAX, |left| Duration::from_micros(left.saturating_add(100)));
+        let longest = RECHECK.min(lease).min(self.patience.left(now));
+        let woken = inside
+            .outside_for_signals(|signals| doorbell::wait(waiter.doorbell(), longest, signals))
+            .map_err(|error| self.refuse(error))?;
+        Ok(match woken {
+            Woken::BySignal => None,
+            Woken::Rung => Some(Look::Woken),
+            Woken::TimeIsUp if longest == lease => Some(Look::InTurn),
+            Woken::TimeIsUp => Some(Look::BySelf),
+        })
+    }
+
+    fn timed_out(&self) -> Error {
+        let found = self.in_the_way.as_ref().map_or("others wait for it longer", |found| &found.error.text);
+        Error::new(Code::TimedOut, format!("wait_ms has passed: {found}"))
+    }
+
+    fn refuse(&self, error: Error) -> Refusal {
+        refusal(&self.wanted.ids, self.in_the_way.as_ref(), error)
+    }
+}
+
+/// Each id's code: held, or not taken because of one that is.
+fn refusal(ids: &[LockId], in_the_way: Option<&InTheWay>, error: Error) -> Refusal {
+    let which = in_the_way.map_or(u64::MAX, |found| found.which);
+    let code = |place: usize| if which >> place & 1 == 1 { Code::Held } else { Code::Canceled };
+    Refusal { error, codes: (0..ids.len()).map(code).collect() }
+}

@@ -1,0 +1,133 @@
+//! The file in which the processes of a store see who waits: FILE-wait, beside the database.
+//!
+//! It holds nothing but hints. So it may be missing, be another one than our neighbours', or hold nonsense, and all that is
+//! lost is time: see [`Waiters`].
+
+use super::{
+    place::{Identity, Place, identity, side_file},
+    vfs::Beside,
+};
+use crate::{
+    clock,
+    store::waiters::{self, Waiters},
+    sys::{self, mapping::Mapping},
+};
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub struct WaitFile {
+    path: PathBuf,
+    place: Place,
+    /// The file that is mapped; None where it could not be had, and this process's waiters see each other only.
+    mapped: Option<Identity>,
+    waiters: Arc<Waiters>,
+    followed_until: Option<Instant>,
+}
+
+/// How long a look at the file's name is good for.
+const GOOD_FOR: Duration = Duration::from_millis(100);
+
+impl WaitFile {
+    pub fn open(place: &Place) -> WaitFile {
+        let path = side_file(&place.path, "-wait");
+        let waiters = Arc::new(Waiters::of_process());
+        let mut file = WaitFile { path, place: place.clone(), mapped: None, waiters, followed_until: None };
+        file.follow();
+        file
+    }
+
+    pub fn waiters(&mut self) -> Arc<Waiters> {
+        let now = clock::instant();
+        if self.followed_until.is_none_or(|until| now >= until) {
+            self.follow();
+            self.followed_until = Some(now + GOOD_FOR);
+        }
+        self.waiters.clone()
+    }
+
+    /// Maps the file that is there now, if it is another one: it was removed perhaps, and others made it anew.
+    fn follow(&mut self) {
+        if self.mapped.is_some() && identity(&self.path) == self.mapped {
+            return;
+        }
+        if let Ok((waiters, identity)) = self.map() {
+            (self.waiters, self.mapped) = (Arc::new(waiters), Some(identity));
+        }
+    }
+
+    fn map(&self) -> io::Result<(Waiters, Identity)> {
+        let store = fs::symlink_metadata(&self.place.path)?;
+        if identity(&self.path).is_none() {
+            sys::make_file(&self.path, store.mode() & 0o666)?;
+        }
+        let beside = Beside::open(&self.path, libc::O_RDWR)?;
+        let found = beside.file().metadata()?;
+        // A stranger who could cut the file short would end our process.
+        let of_store = found.uid() == store.uid() || sys::is_user(found.uid()) || found.uid() == 0;
+        let of_group = found.gid() == store.gid() && found.mode() & 0o002 == 0;
+        if !found.is_file()
+            || found.nlink() != 1
+            || !(of_store || of_group)
+            || found.mode() & !store.mode() & 0o022 != 0
+        {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+        let waiters = Waiters::shared(Mapping::of(beside.file(), waiters::LENGTH)?).ok_or(ErrorKind::InvalidData)?;
+        Ok((waiters, (found.dev(), found.ino())))
+    }
+
+    /// Takes the file away, if nobody seems to have the store open any more: the database stands alone then. (Somebody who
+    /// has just come makes it anew at the next look.)
+    pub fn remove(self) {
+        if self.mapped.is_some()
+            && identity(&self.path) == self.mapped
+            && identity(&side_file(&self.place.path, "-shm")).is_none()
+        {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+
+    fn found(folder: &Path) -> Place {
+        Place::find(&folder.join("x.db"), 0o640).unwrap()
+    }
+
+    #[test]
+    fn two_of_a_store_share_it_and_follow_its_removal() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut one, mut other) = (WaitFile::open(&found(folder.path())), WaitFile::open(&found(folder.path())));
+        assert!(one.mapped.is_some() && one.mapped == other.mapped);
+        assert_eq!(fs::metadata(&one.path).unwrap().mode() & 0o777, 0o640);
+        fs::remove_file(&one.path).unwrap();
+        other.follow();
+        one.follow();
+        assert!(one.mapped.is_some() && one.mapped == other.mapped && identity(&one.path) == one.mapped);
+        one.remove();
+        assert!(!other.path.exists());
+    }
+
+    /// In a folder that all may write to, a stranger's file under this name is not mapped: cut short, it would end us.
+    #[test]
+    fn a_file_that_others_could_cut_short_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = found(folder.path());
+        let path = side_file(&place.path, "-wait");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(WaitFile::open(&place).mapped, None);
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("x.db"), &path).unwrap();
+        assert_eq!(WaitFile::open(&place).mapped, None);
+    }
+}

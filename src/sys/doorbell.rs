@@ -1,0 +1,171 @@
+//! A thread waits, and another one, of any process of the host, wakes it by a name.
+//!
+//! It is a datagram socket with a name of its own in the kernel's table (unix(7), "abstract"): nothing of it stays when its
+//! process is killed, a ring at one that is gone is told so, and ppoll(2) waits for it and lets the host's signals in in one
+//! step, so that none is missed. Processes in different network namespaces can't ring for each other.
+
+use super::signals::SignalMask;
+use std::{
+    fmt::Write,
+    io, mem,
+    os::fd::RawFd,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// The name of a doorbell: as random as an attempt's, so that nobody rings at another's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Address(pub [u64; 2]);
+
+/// Why a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Woken {
+    Rung,
+    TimeIsUp,
+    /// A signal handler of the host ran.
+    BySignal,
+}
+
+/// The doorbells of this process: a forked child closes them, for they are its parent's.
+static HUNG: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+
+fn hung() -> MutexGuard<'static, Vec<RawFd>> {
+    HUNG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub struct Doorbell(RawFd);
+
+impl Doorbell {
+    /// Fails where the process has no descriptors left, or may have no such socket.
+    pub fn hang(address: Address) -> io::Result<Doorbell> {
+        let doorbell = Doorbell(socket()?);
+        hung().push(doorbell.0);
+        let (name, length) = name_of(address);
+        // SAFETY: the name is as long as said.
+        super::checked(unsafe { libc::bind(doorbell.0, (&raw const name).cast(), length) })?;
+        Ok(doorbell)
+    }
+}
+
+impl Drop for Doorbell {
+    fn drop(&mut self) {
+        let mut hung = hung();
+        // In a forked child it is closed already, and the number may be that of another file.
+        if let Some(place) = hung.iter().position(|fd| *fd == self.0) {
+            hung.swap_remove(place);
+            // SAFETY: ours, and closed once.
+            unsafe { libc::close(self.0) };
+        }
+    }
+}
+
+/// Waits, with the host's signals let in, until somebody rings, for at most that long. Without a doorbell nobody can.
+pub fn wait(doorbell: Option<&Doorbell>, longest: Duration, signals: &SignalMask) -> Woken {
+    let seconds = longest.as_secs().try_into().unwrap_or(libc::time_t::MAX);
+    let timeout = libc::timespec { tv_sec: seconds, tv_nsec: longest.subsec_nanos().into() };
+    // A negative descriptor is passed over.
+    let mut watched = libc::pollfd { fd: doorbell.map_or(-1, |doorbell| doorbell.0), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one descriptor, a time and a mask that live as long as the call.
+    let found = unsafe { libc::ppoll(&mut watched, 1, &timeout, signals.as_ptr()) };
+    if found < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
+        return Woken::BySignal;
+    }
+    let mut rung = false;
+    while watched.revents & libc::POLLIN != 0 && take_one(watched.fd) {
+        rung = true;
+    }
+    if rung { Woken::Rung } else { Woken::TimeIsUp }
+}
+
+fn take_one(fd: RawFd) -> bool {
+    let mut byte = 0u8;
+    // SAFETY: room for one byte; the rest of a longer datagram is dropped.
+    unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT) >= 0 }
+}
+
+/// Wakes the one who waits at this name. Fails if nobody has it any more, or no socket can be had to ring it.
+pub fn ring(address: Address) -> io::Result<()> {
+    let fd = socket()?;
+    let (name, length) = name_of(address);
+    // SAFETY: one byte to a name as long as said; the socket is ours and closed once.
+    let sent = unsafe {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        let sent = libc::sendto(fd, c"!".as_ptr().cast(), 1, flags, (&raw const name).cast(), length);
+        let error = io::Error::last_os_error();
+        libc::close(fd);
+        if sent < 0 { Err(error) } else { Ok(()) }
+    };
+    // Full of rings that were not heard yet.
+    sent.or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error) })
+}
+
+/// In a forked child: its parent's doorbells ring only there.
+pub fn close_inherited() {
+    for fd in hung().drain(..) {
+        // SAFETY: the child has the same files under the same numbers, and nobody else has closed them: this is the first
+        // thing that it does.
+        unsafe { libc::close(fd) };
+    }
+}
+
+fn socket() -> io::Result<RawFd> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: takes numbers.
+    match super::above_standard(unsafe { libc::socket(libc::AF_UNIX, kind, 0) }) {
+        -1 => Err(io::Error::last_os_error()),
+        fd => Ok(fd),
+    }
+}
+
+/// A name of the abstract kind begins with NUL and has no end but its length.
+fn name_of(address: Address) -> (libc::sockaddr_un, libc::socklen_t) {
+    let mut text = String::with_capacity(48);
+    let _ = write!(text, "\0libdss/{:016x}{:016x}", address.0[0], address.0[1]);
+    // SAFETY: zeroed memory is a valid sockaddr_un.
+    let mut name: libc::sockaddr_un = unsafe { mem::zeroed() };
+    name.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    name.sun_path.iter_mut().zip(text.bytes()).for_each(|(place, byte)| *place = byte as libc::c_char);
+    let length = mem::offset_of!(libc::sockaddr_un, sun_path) + text.len();
+    (name, length as libc::socklen_t)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{thread, time::Instant};
+
+    fn address() -> Address {
+        Address([0, 0].map(|_: u64| u64::from_ne_bytes(super::super::random_bytes().unwrap())))
+    }
+
+    #[test]
+    fn a_ring_is_heard_also_before_the_wait() {
+        let here = address();
+        let doorbell = Doorbell::hang(here).unwrap();
+        let mask = SignalMask::current();
+        ring(here).unwrap();
+        assert_eq!(wait(Some(&doorbell), Duration::from_secs(60), &mask), Woken::Rung);
+        thread::scope(|scope| {
+            scope.spawn(|| ring(here).unwrap());
+            assert_eq!(wait(Some(&doorbell), Duration::from_secs(60), &mask), Woken::Rung);
+        });
+    }
+
+    #[test]
+    fn a_wait_ends_by_itself() {
+        let begin = Instant::now();
+        assert_eq!(wait(None, Duration::from_millis(20), &SignalMask::current()), Woken::TimeIsUp);
+        assert!((20..30_000).contains(&begin.elapsed().as_millis()));
+    }
+
+    #[test]
+    fn many_rings_do_not_wait_and_one_at_nobody_is_told() {
+        let here = address();
+        let doorbell = Doorbell::hang(here).unwrap();
+        for _ in 0..10_000 {
+            ring(here).unwrap();
+        }
+        drop(doorbell);
+        assert!(ring(here).is_err());
+    }
+}
