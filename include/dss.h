@@ -346,7 +346,13 @@ struct dss_lock_info {
      * The size of this struct, set by the library: a field is there if it ends within it.
      */
     size_t size;
+    /**
+     * The lock's id.
+     */
     const char *lock_id;
+    /**
+     * The name of its owner.
+     */
     const char *lock_owner;
     /**
      * What its holder left for people to read, or "".
@@ -356,6 +362,9 @@ struct dss_lock_info {
      * Who took it: host, process id and program, as in "host7:4711:mover". For people: nothing is decided by it.
      */
     const char *client;
+    /**
+     * The token of the grant: what dss_unlockv() with a NULL owner takes to remove this very one.
+     */
     uint64_t token;
     /**
      * When it was taken: UTC, in microseconds since 1970.

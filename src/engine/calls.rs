@@ -2,6 +2,7 @@
 //! know.
 
 use super::{
+    events::Event,
     gate::Inside,
     handle::{Handle, Session},
     keepalive,
@@ -14,12 +15,15 @@ use crate::{
         lease::Deadline,
         lock::{End, Entry},
         name::{LockId, Note, Owner},
-        request::{Denial, Grant, Reply, Request, Wanted},
+        request::{Denial, Grant, InTheWay, Reply, Request, Wanted},
     },
+    mutant,
 };
-use std::{os::fd::RawFd, sync::Arc, time::Duration};
-
-use super::events::Event;
+use std::{
+    os::fd::RawFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// What a caller asks of `lockv`.
 pub struct Ask {
@@ -86,16 +90,7 @@ impl Handle {
             any: ask.any,
             resume: ask.resume,
         });
-        // A resume may end a lock of this very handle, which is no loss to tell.
-        let taken = match ask.resume {
-            true => self.ending(
-                &session,
-                &wanted.ids.clone(),
-                |inside| self.take(&session, wanted, Patience::of(ask.wait), ask.keep, inside),
-                inside,
-            ),
-            false => self.take(&session, wanted, Patience::of(ask.wait), ask.keep, inside),
-        };
+        let taken = self.take(&session, wanted, Patience::of(ask.wait), ask.keep, inside);
         if ask.keep && taken.is_ok() {
             keepalive::look_again();
         }
@@ -118,23 +113,19 @@ impl Handle {
         wanted: &mut Arc<Wanted>,
         keep: bool,
         inside: &mut Inside,
-    ) -> Result<Result<Vec<Option<Granted>>, crate::model::request::InTheWay>, Error> {
+    ) -> Result<Result<Vec<Option<Granted>>, InTheWay>, Error> {
         let deadline = clock::instant() + self.timeout;
         loop {
-            let asked_us = clock::boot_us();
-            let grants = match session.store.call(Request::Lock(wanted.clone()), deadline, inside)? {
-                Reply::Granted(grants) => grants,
-                Reply::Refused(in_the_way) => return Ok(Err(in_the_way)),
-                other => return Err(unexpected(&other)),
+            let asked = wanted.clone();
+            // A resume may end a lock of this very handle, which is no loss to tell.
+            let ends: &[LockId] = if wanted.resume { &asked.ids } else { &[] };
+            let ask = |inside: &mut Inside| ask_once(session, &asked, keep, deadline, inside);
+            let granted = match self.ending(session, ends, ask, inside)? {
+                Ok(granted) => granted,
+                Err(in_the_way) => return Ok(Err(in_the_way)),
             };
-            let granted: Vec<_> =
-                grants.iter().map(|grant| grant.map(|grant| Granted::new(&grant, asked_us, true))).collect();
-            if granted.iter().flatten().all(Option::is_some) {
-                let mut holdings = session.holdings();
-                for (id, grant) in wanted.ids.iter().zip(&grants) {
-                    grant.iter().for_each(|grant| holdings.granted(id, grant, asked_us, keep));
-                }
-                return Ok(Ok(granted.into_iter().map(Option::flatten).collect()));
+            if let Some(in_time) = granted {
+                return Ok(Ok(in_time));
             }
             let late = Request::Withdraw { ids: wanted.ids.clone(), attempt: wanted.attempt };
             session.store.call(late, deadline, inside)?;
@@ -271,7 +262,7 @@ impl Handle {
         }
     }
 
-    /// Does what may end locks of this handle: meanwhile they are not renewed, so that their end is not taken for a loss.
+    /// Does what may end locks of this handle, so that their end is not taken for a loss.
     fn ending<T>(
         &self,
         session: &Session,
@@ -279,7 +270,7 @@ impl Handle {
         end: impl FnOnce(&mut Inside) -> T,
         inside: &mut Inside,
     ) -> T {
-        if !session.holdings().keeps_any() {
+        if ids.is_empty() || !session.holdings().keeps_any() {
             return end(inside);
         }
         session.holdings().begin_ending(ids);
@@ -288,6 +279,36 @@ impl Handle {
         keepalive::look_again();
         result
     }
+}
+
+/// None if the leases were over before the answer came.
+type InTime = Option<Vec<Option<Granted>>>;
+
+fn ask_once(
+    session: &Session,
+    wanted: &Arc<Wanted>,
+    keep: bool,
+    deadline: Instant,
+    inside: &mut Inside,
+) -> Result<Result<InTime, InTheWay>, Error> {
+    let asked_us = clock::boot_us();
+    let grants = match session.store.call(Request::Lock(wanted.clone()), deadline, inside)? {
+        Reply::Granted(grants) => grants,
+        Reply::Refused(in_the_way) => return Ok(Err(in_the_way)),
+        other => return Err(unexpected(&other)),
+    };
+    let mut granted = Vec::with_capacity(grants.len());
+    for grant in &grants {
+        match grant.as_ref().map(|grant| Granted::new(grant, asked_us, true)) {
+            Some(None) if !mutant::on("late_grant") => return Ok(Ok(None)),
+            in_time => granted.push(in_time.flatten()),
+        }
+    }
+    let mut holdings = session.holdings();
+    for (id, grant) in wanted.ids.iter().zip(&grants) {
+        grant.iter().for_each(|grant| holdings.granted(id, grant, asked_us, keep));
+    }
+    Ok(Ok(Some(granted)))
 }
 
 fn late(id: &LockId) -> Error {

@@ -96,7 +96,7 @@ pub(super) fn forget_parent() {
     for handle in HANDLES.read().unwrap_or_else(PoisonError::into_inner).values() {
         handle.waiting().clear();
         let session = handle.session.read().unwrap_or_else(PoisonError::into_inner);
-        *session.holdings() = Holdings::default();
+        session.holdings().forget();
     }
 }
 

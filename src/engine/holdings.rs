@@ -8,7 +8,7 @@ use crate::model::{
     name::LockId,
     request::{Denial, Grant},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 /// The grants that a handle made or refreshed in this process, and what happened to those that are renewed.
 #[derive(Default)]
@@ -87,7 +87,7 @@ impl Holdings {
 
     fn is_safe(&mut self, id: &LockId) {
         let (Some(held), Some(kept)) = (self.held.get(id), self.kept.get_mut(id)) else { return };
-        if std::mem::take(&mut kept.at_risk) {
+        if mem::take(&mut kept.at_risk) {
             let left_ms = held.deadline().left_ms(crate::clock::boot_us()).unwrap_or(0);
             self.events.push(Event { kind: Kind::Safe, id: id.clone(), token: held.token, left_ms });
         }
@@ -127,7 +127,7 @@ impl Holdings {
         held.deadline().left_ms(now_us)
     }
 
-    /// These locks are not renewed, and no loss of them is told, until [`Holdings::end_ended`].
+    /// No loss of these locks is told until [`Holdings::end_ended`].
     pub fn begin_ending(&mut self, ids: &[LockId]) {
         self.each_kept(ids, |kept| kept.ending += 1);
     }
@@ -142,6 +142,11 @@ impl Holdings {
         }
     }
 
+    /// In a forked child: all of it is its parent's.
+    pub fn forget(&mut self) {
+        *self = Holdings { events: mem::take(&mut self.events).of_child(), ..Holdings::default() };
+    }
+
     pub fn keeps_any(&self) -> bool {
         !self.kept.is_empty()
     }
@@ -153,12 +158,11 @@ impl Holdings {
         let (mut any_due, mut next_us) = (false, i64::MAX);
         for (id, kept) in &mut self.kept {
             let Some(held) = self.held.get(id) else { continue };
-            if kept.ending > 0 {
-                continue;
-            }
             let end_us = held.deadline().end_us().unwrap_or(i64::MAX);
             if now_us >= end_us {
-                over.push(id.clone());
+                if kept.ending == 0 {
+                    over.push(id.clone());
+                }
                 continue;
             }
             if now_us >= held.after(AT_RISK) && !kept.at_risk {
@@ -179,12 +183,13 @@ impl Holdings {
 
     /// What came of a renewal that left at this time.
     pub fn renewed(&mut self, id: &LockId, token: u64, asked_us: i64, result: &Result<Grant, Denial>) {
-        let current = self.held.get(id).is_some_and(|held| held.token == token);
-        if !current || self.kept.get(id).is_none_or(|kept| kept.ending > 0) {
+        let Some(kept) = self.kept.get(id) else { return };
+        if self.held.get(id).is_none_or(|held| held.token != token) {
             return;
         }
         match result {
             Ok(grant) => self.refreshed(id, grant, asked_us),
+            Err(_) if kept.ending > 0 => {}
             Err(denial) => self.denied(id, token, denial),
         }
     }

@@ -46,12 +46,15 @@ pub struct dss_filter {
 pub struct dss_lock_info {
     /// The size of this struct, set by the library: a field is there if it ends within it.
     pub size: usize,
+    /// The lock's id.
     pub lock_id: *const c_char,
+    /// The name of its owner.
     pub lock_owner: *const c_char,
     /// What its holder left for people to read, or "".
     pub note: *const c_char,
     /// Who took it: host, process id and program, as in "host7:4711:mover". For people: nothing is decided by it.
     pub client: *const c_char,
+    /// The token of the grant: what dss_unlockv() with a NULL owner takes to remove this very one.
     pub token: u64,
     /// When it was taken: UTC, in microseconds since 1970.
     pub taken_us: i64,

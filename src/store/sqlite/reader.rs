@@ -107,7 +107,7 @@ impl Pages for Listing {
         let Some(reader) = slot.as_mut() else {
             return Err(Error::new(
                 Code::Interrupted,
-                "the list was cut short, by a fork(2) of this process: ask again",
+                "the list was cut short, by a fork(2) of this process or a failure of the file: start it again",
             ));
         };
         let mut page = Vec::new();
