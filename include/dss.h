@@ -255,10 +255,9 @@ struct dss_handle {
 };
 
 /**
- * How dss_lockv() shall take locks. Fill it with zeros and set what you need:
+ * How dss_lockv() shall take locks. What is not needed is 0:
  *
- *     struct dss_lock_opts opts = { sizeof(opts) };
- *     opts.ttl_ms = 30000;
+ *     struct dss_lock_opts opts = {.size = sizeof(opts), .ttl_ms = 30000, .wait_ms = 5000};
  */
 struct dss_lock_opts {
     /**

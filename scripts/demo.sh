@@ -1,6 +1,6 @@
 #!/bin/sh
-# Shows libdss as its user meets it: installed into a prefix, found by pkg-config, used by two C programs on a real
-# SQLite file. `make demo` builds the library first.
+# Shows libdss as its user meets it: installed into a prefix, found by pkg-config, used by C programs on a real SQLite
+# file. `make demo` builds the library first.
 set -eu
 cd "$(dirname "$0")/.."
 # What an outer make was told is not meant for the ones below.
@@ -45,8 +45,10 @@ export DSS_URI="sqlite:$store/dss.db"
 
 title "Run them on a SQLite file: DSS_URI=$DSS_URI"
 run "$demo/quickstart"
-echo
-run "$demo/two_processes"
+for example in two_processes lease_and_fence drive_pool event_loop; do
+    echo
+    run "$demo/$example"
+done
 
 title "That was all on one ordinary file"
 run ls -l "$store"

@@ -22,7 +22,7 @@ pub fn instant() -> Instant {
 /// The clock of leases, as this process sees it: microseconds since the host's boot, also those that it slept through.
 /// Nobody sets it.
 pub fn boot_us() -> i64 {
-    if mutant::on("wall_clock") { now_us() } else { sys::boot_us() }
+    if mutant::on("boot_clock") { now_us() } else { sys::boot_us() }
 }
 
 /// The clock of leases, as all processes of the host see it.
@@ -46,7 +46,7 @@ impl LeaseClock {
 /// Half of the random id that the kernel takes at each boot: as good as the whole at telling two boots apart.
 fn boot_number() -> i64 {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    if mutant::on("boot") {
+    if mutant::on("boot_id") {
         return 1;
     }
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(16).collect();
@@ -57,7 +57,7 @@ fn boot_number() -> i64 {
 /// the process's own, and then the first namespace of all is the one that it was in, as good as always.
 fn namespace_offset_us() -> i64 {
     let namespace = |name| fs::read_link(format!("/proc/self/ns/{name}")).ok();
-    if namespace("time") != namespace("time_for_children") {
+    if namespace("time") != namespace("time_for_children") || mutant::on("time_namespace") {
         return 0;
     }
     let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();

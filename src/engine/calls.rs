@@ -147,7 +147,7 @@ impl Handle {
     ) -> Result<Each, Error> {
         let session = self.session(clock::instant() + self.timeout, inside)?;
         let asked_us = clock::boot_us();
-        let request = Request::Refresh { ids: ids.clone(), owner: Some(owner), tokens: tokens.clone() };
+        let request = Request::Refresh { ids: ids.clone(), owner: Some(owner.clone()), tokens: tokens.clone() };
         let results = self.each(&session, request, inside)?;
         let mut holdings = session.holdings();
         let named = ids.iter().zip(tokens.iter().copied().chain(std::iter::repeat(0)));
@@ -155,8 +155,8 @@ impl Handle {
             .zip(results)
             .map(|((id, token), result)| {
                 match &result {
-                    Ok(grant) => holdings.refreshed(id, grant, asked_us),
-                    Err(denial) => holdings.denied(id, token, denial),
+                    Ok(grant) => holdings.refreshed(id, &owner, grant, asked_us),
+                    Err(denial) => holdings.denied(id, Some(&owner), token, denial),
                 }
                 let grant = result.map_err(|denial| denial.error)?;
                 Granted::new(&grant, asked_us, false).ok_or_else(|| late(id))
@@ -172,23 +172,32 @@ impl Handle {
         inside: &mut Inside,
     ) -> Result<Vec<Result<(), Error>>, Error> {
         let session = self.session(clock::instant() + self.timeout, inside)?;
-        let request = Request::Unlock { ids: ids.clone(), owner, tokens: tokens.clone() };
-        let results = self.ending(
-            &session,
-            &ids,
-            |inside| {
-                let results = self.each(&session, request, inside)?;
-                let mut holdings = session.holdings();
-                let named = ids.iter().zip(tokens.iter().copied().chain(std::iter::repeat(0)));
-                named.zip(&results).for_each(|((id, token), result)| match result {
-                    Ok(_) => holdings.released(id),
-                    Err(denial) => holdings.denied(id, token, denial),
-                });
-                Ok(results)
-            },
-            inside,
-        )?;
+        let results = self.release(&session, ids, owner, tokens, inside)?;
         Ok(results.into_iter().map(|result| result.map(drop).map_err(|denial| denial.error)).collect())
+    }
+
+    /// Releases the locks, and notes that this handle holds them no more.
+    pub(super) fn release(
+        &self,
+        session: &Session,
+        ids: Vec<LockId>,
+        owner: Option<Owner>,
+        tokens: Vec<u64>,
+        inside: &mut Inside,
+    ) -> Result<Vec<Result<Grant, Denial>>, Error> {
+        let request = Request::Unlock { ids: ids.clone(), owner: owner.clone(), tokens: tokens.clone() };
+        let end = |inside: &mut Inside| {
+            let results = self.each(session, request, inside)?;
+            let mut holdings = session.holdings();
+            let named = ids.iter().zip(tokens.iter().copied().chain(std::iter::repeat(0)));
+            named.zip(&results).for_each(|((id, token), result)| match result {
+                Ok(_) => holdings.released(id),
+                Err(denial) => holdings.denied(id, owner.as_ref(), token, denial),
+            });
+            drop(holdings);
+            Ok(results)
+        };
+        self.ending(session, &ids, end, inside)
     }
 
     pub fn transfer(
@@ -202,7 +211,7 @@ impl Handle {
         let session = self.session(clock::instant() + self.timeout, inside)?;
         let ids = [id.clone()];
         let (client, attempt) = (session.client.clone(), session.attempts.next());
-        let request = Request::Transfer { id: id.clone(), from, token, to, client, attempt };
+        let request = Request::Transfer { id: id.clone(), from, token, to: to.clone(), client, attempt };
         self.ending(
             &session,
             &ids,
@@ -212,7 +221,7 @@ impl Handle {
                     Reply::Granted(grants) => grants.into_iter().flatten().next().ok_or_else(|| late(&id))?,
                     other => return Err(unexpected(&other)),
                 };
-                session.holdings().granted(&id, &grant, asked_us, false);
+                session.holdings().granted(&id, &to, &grant, asked_us, false);
                 Granted::new(&grant, asked_us, false).ok_or_else(|| late(&id))
             },
             inside,
@@ -306,7 +315,7 @@ fn ask_once(
     }
     let mut holdings = session.holdings();
     for (id, grant) in wanted.ids.iter().zip(&grants) {
-        grant.iter().for_each(|grant| holdings.granted(id, grant, asked_us, keep));
+        grant.iter().for_each(|grant| holdings.granted(id, &wanted.owner, grant, asked_us, keep));
     }
     Ok(Ok(Some(granted)))
 }

@@ -12,7 +12,9 @@ use crate::{
     model::error::{Code, Error},
     mutant,
     sys::{
-        self, doorbell,
+        self,
+        doorbell::{self, Woken},
+        inherited,
         signals::{Shield, SignalMask},
     },
 };
@@ -23,6 +25,7 @@ use std::{
         PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 static GATE: RwLock<()> = RwLock::new(());
@@ -43,6 +46,8 @@ pub struct Inside {
     pass: Option<RwLockReadGuard<'static, ()>>,
     shield: Option<Shield>,
     generation: u64,
+    /// For a call that a signal shall end: whether a handler has run since the call began.
+    signals: Option<bool>,
 }
 
 /// Enters. Never twice in one thread: a fork that waits between the two would stop both.
@@ -53,7 +58,7 @@ pub fn enter() -> Result<Inside, Error> {
     if PROCESS.load(Ordering::Relaxed) != std::process::id() && !mutant::on("fork_pid") {
         adopt()?;
     }
-    let mut inside = Inside { pass: None, shield: None, generation: 0 };
+    let mut inside = Inside { pass: None, shield: None, generation: 0, signals: None };
     inside.go_in();
     inside.generation = generation();
     USED.store(true, Ordering::Relaxed);
@@ -82,11 +87,38 @@ impl Inside {
     /// Waits outside, where a fork and the host's signal handlers may pass. Fails with -EINTR in a child that a
     /// handler forked meanwhile: the call goes on in its parent, and here nothing of it is left.
     pub fn outside<T>(&mut self, wait: impl FnOnce() -> T) -> Result<T, Error> {
+        if self.watches_signals() {
+            return self.outside_watched(wait);
+        }
         self.pass = None;
         self.shield = None;
         let result = wait();
         self.go_in();
         self.check_process()?;
+        Ok(result)
+    }
+
+    /// From now on a handler that runs is noted. It runs after the waits of the call, which are short, and not in them.
+    pub fn watch_signals(&mut self) {
+        if !mutant::on("missed_signal") {
+            self.signals = Some(false);
+        }
+    }
+
+    pub fn watches_signals(&self) -> bool {
+        self.signals.is_some()
+    }
+
+    /// Whether a handler has run.
+    pub fn saw_signal(&self) -> bool {
+        self.signals == Some(true)
+    }
+
+    fn outside_watched<T>(&mut self, wait: impl FnOnce() -> T) -> Result<T, Error> {
+        let (result, woken) = self.outside_for_signals(|mask| (wait(), doorbell::wait(None, Duration::ZERO, mask)))?;
+        if woken == Woken::BySignal {
+            self.signals = Some(true);
+        }
         Ok(result)
     }
 
@@ -152,9 +184,13 @@ extern "C" fn after_fork_in_child() {
     let _ = SHUT.try_with(|slot| {
         if slot.borrow().is_some() && !mutant::on("fork_close") {
             GENERATION.fetch_add(1, Ordering::Relaxed);
-            doorbell::close_inherited();
-            keepalive::forget_thread();
-            handle::forget_parent();
+            inherited::close_all();
+            if !mutant::on("fork_keeper") {
+                keepalive::forget_thread();
+            }
+            if !mutant::on("fork_holdings") {
+                handle::forget_parent();
+            }
             registry::drop_inherited();
         }
         if slot.borrow().is_some() {

@@ -1,12 +1,16 @@
 //! What a handle believes to hold, without asking the store: until when, and which of it is renewed.
 
 use super::events::{Event, Events, Kind};
-use crate::model::{
-    error::Code,
-    lease::Deadline,
-    lock::End,
-    name::LockId,
-    request::{Denial, Grant},
+use crate::{
+    clock,
+    model::{
+        error::Code,
+        lease::Deadline,
+        lock::End,
+        name::{LockId, Owner},
+        request::{Denial, Grant},
+    },
+    mutant,
 };
 use std::{collections::BTreeMap, mem};
 
@@ -18,8 +22,9 @@ pub struct Holdings {
     pub events: Events,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Holding {
+    owner: Owner,
     token: u64,
     ttl_ms: u64,
     /// When the request left that the store granted or refreshed it by.
@@ -27,6 +32,10 @@ struct Holding {
 }
 
 impl Holding {
+    fn new(owner: &Owner, grant: &Grant, asked_us: i64) -> Holding {
+        Holding { owner: owner.clone(), token: grant.token, ttl_ms: grant.ttl_ms, asked_us }
+    }
+
     fn deadline(&self) -> Deadline {
         Deadline::of(self.asked_us, self.ttl_ms)
     }
@@ -62,8 +71,8 @@ pub struct Due {
 
 impl Holdings {
     /// Notes what was granted by a request that left at this time; with `keep` it is renewed from now on.
-    pub fn granted(&mut self, id: &LockId, grant: &Grant, asked_us: i64, keep: bool) {
-        let holding = Holding { token: grant.token, ttl_ms: grant.ttl_ms, asked_us };
+    pub fn granted(&mut self, id: &LockId, owner: &Owner, grant: &Grant, asked_us: i64, keep: bool) {
+        let holding = Holding::new(owner, grant, asked_us);
         self.held.insert(id.clone(), holding);
         if keep {
             self.kept.insert(id.clone(), Kept::default());
@@ -72,8 +81,7 @@ impl Holdings {
         }
     }
 
-    pub fn refreshed(&mut self, id: &LockId, grant: &Grant, asked_us: i64) {
-        let holding = Holding { token: grant.token, ttl_ms: grant.ttl_ms, asked_us };
+    pub fn refreshed(&mut self, id: &LockId, owner: &Owner, grant: &Grant, asked_us: i64) {
         match self.held.get_mut(id) {
             Some(held) if held.token == grant.token => {
                 held.asked_us = held.asked_us.max(asked_us);
@@ -81,14 +89,14 @@ impl Holdings {
             }
             // Another grant than the one that was known: who kept that has lost it, as the next renewal will find.
             _ if self.kept.contains_key(id) => {}
-            _ => drop(self.held.insert(id.clone(), holding)),
+            _ => drop(self.held.insert(id.clone(), Holding::new(owner, grant, asked_us))),
         }
     }
 
     fn is_safe(&mut self, id: &LockId) {
         let (Some(held), Some(kept)) = (self.held.get(id), self.kept.get_mut(id)) else { return };
         if mem::take(&mut kept.at_risk) {
-            let left_ms = held.deadline().left_ms(crate::clock::boot_us()).unwrap_or(0);
+            let left_ms = held.deadline().left_ms(clock::boot_us()).unwrap_or(0);
             self.events.push(Event { kind: Kind::Safe, id: id.clone(), token: held.token, left_ms });
         }
     }
@@ -101,15 +109,18 @@ impl Holdings {
         }
     }
 
-    /// The store says that the lock of this token (0: whichever is held) is not there any more.
-    pub fn denied(&mut self, id: &LockId, token: u64, denial: &Denial) {
+    /// The store has refused a call for the lock, by this owner (None: by token alone) and with this token (0: whichever):
+    /// it may say that what is held here is lost.
+    pub fn denied(&mut self, id: &LockId, owner: Option<&Owner>, token: u64, denial: &Denial) {
         let Some(held) = self.held.get(id) else { return };
-        let ours = match denial.error.code {
+        let is_lost = match denial.error.code {
             Code::NoLock => token == 0 || token == held.token,
             Code::Stale => token == held.token,
+            // It is another owner's now, unless the caller named the wrong one.
+            Code::Denied => owner == Some(&held.owner) && (token == 0 || token == held.token),
             _ => false,
         };
-        if ours {
+        if is_lost {
             self.lost(id, denial.end);
         }
     }
@@ -170,7 +181,7 @@ impl Holdings {
                 let left_ms = held.deadline().left_ms(now_us).unwrap_or(0);
                 self.events.push(Event { kind: Kind::AtRisk, id: id.clone(), token: held.token, left_ms });
             }
-            if now_us >= held.after(SOON) {
+            if now_us >= held.after(if mutant::on("renew_together") { DUE } else { SOON }) {
                 soon.push((id.clone(), held.token));
             }
             any_due |= now_us >= held.after(DUE);
@@ -184,13 +195,13 @@ impl Holdings {
     /// What came of a renewal that left at this time.
     pub fn renewed(&mut self, id: &LockId, token: u64, asked_us: i64, result: &Result<Grant, Denial>) {
         let Some(kept) = self.kept.get(id) else { return };
-        if self.held.get(id).is_none_or(|held| held.token != token) {
+        let Some(owner) = self.held.get(id).filter(|held| held.token == token).map(|held| held.owner.clone()) else {
             return;
-        }
+        };
         match result {
-            Ok(grant) => self.refreshed(id, grant, asked_us),
+            Ok(grant) => self.refreshed(id, &owner, grant, asked_us),
             Err(_) if kept.ending > 0 => {}
-            Err(denial) => self.denied(id, token, denial),
+            Err(denial) => self.denied(id, None, token, denial),
         }
     }
 }

@@ -14,10 +14,11 @@ use crate::{
         name::LockId,
         request::{Reply, Request},
     },
+    mutant,
     sys::{futex::Bell, panics, signals},
 };
 use std::{
-    mem,
+    mem, ptr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -138,16 +139,27 @@ fn round(inside: &mut Inside) -> i64 {
             keepings.push(Keeping { session, handle, renewals: due.renewals });
         }
     }
-    while let Some(first) = keepings.pop() {
-        let same_store =
-            |other: &mut Keeping| std::ptr::eq::<super::Engine>(&*other.session.store, &*first.session.store);
-        let mut group: Vec<Keeping> = keepings.extract_if(.., same_store).collect();
-        group.push(first);
+    let groups = by_store(keepings);
+    let others_wait = groups.len() > 1 && !mutant::on("stuck_store");
+    for group in &groups {
+        // A store that is stuck keeps no other one from its renewals.
+        let until_us = if others_wait { next_us.min(clock::boot_us() + RETRY_US) } else { next_us };
         // What was renewed has a new time of its own, which the next round finds.
-        let pause_us = if renew(&group, next_us, inside) { 0 } else { RETRY_US };
+        let pause_us = if renew(group, until_us, inside) { 0 } else { RETRY_US };
         next_us = next_us.min(clock::boot_us() + pause_us);
     }
     next_us
+}
+
+fn by_store(mut keepings: Vec<Keeping>) -> Vec<Vec<Keeping>> {
+    let mut groups = Vec::new();
+    while let Some(first) = keepings.pop() {
+        let store: *const super::Engine = &*first.session.store;
+        let mut group: Vec<Keeping> = keepings.extract_if(.., |other| ptr::eq(&*other.session.store, store)).collect();
+        group.push(first);
+        groups.push(group);
+    }
+    groups
 }
 
 /// Renews the locks of one store in as few requests as can be. It may take until the next moment at which something has to

@@ -1,7 +1,6 @@
 //! Lists of locks, and cleaning up after owners who are gone.
 
 use super::{
-    calls::unexpected,
     gate::Inside,
     handle::{Handle, Session},
     queue::Pause,
@@ -12,7 +11,6 @@ use crate::{
         error::{Code, Error},
         lock::{Entry, Filter, Tick},
         name::LockId,
-        request::{Reply, Request},
     },
     store::{Fault, Scan, Snapshot},
 };
@@ -90,16 +88,11 @@ impl Handle {
     fn remove(&self, session: &Session, part: &[(LockId, Entry)], inside: &mut Inside) -> Result<bool, Error> {
         let ids = part.iter().map(|(id, _)| id.clone()).collect();
         let tokens = part.iter().map(|(_, entry)| entry.token).collect();
-        let request = Request::Unlock { ids, owner: None, tokens };
-        match session.store.call(request, clock::instant() + self.timeout, inside)? {
-            Reply::Each(results) => {
-                let unknown = results.iter().filter_map(|result| result.as_ref().err());
-                match unknown.map(|denial| &denial.error).find(|error| error.code == Code::Unknown) {
-                    Some(error) => Err(error.clone()),
-                    None => Ok(results.first().is_some_and(Result::is_ok)),
-                }
-            }
-            other => Err(unexpected(&other)),
+        let results = self.release(session, ids, None, tokens, inside)?;
+        let denials = results.iter().filter_map(|result| result.as_ref().err());
+        match denials.map(|denial| &denial.error).find(|error| error.code == Code::Unknown) {
+            Some(error) => Err(error.clone()),
+            None => Ok(results.first().is_some_and(Result::is_ok)),
         }
     }
 

@@ -13,7 +13,7 @@ mod queue;
 mod registry;
 mod wait;
 
-use crate::store::{Fault, Store, waiters::Waiters};
+use crate::store::{Fault, Store, pulse::Pulse, waiters::Waiters};
 use attempt::GivenUp;
 pub use calls::{Ask, Granted, Refusal};
 use queue::Queue;
@@ -40,6 +40,11 @@ impl Engine {
     /// Those who wait for locks of the store.
     fn waiters(&self) -> Arc<Waiters> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner).waiters()
+    }
+
+    /// What tells whether the store has changed.
+    fn pulse(&self) -> Option<Arc<dyn Pulse>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).pulse()
     }
 
     /// Holds nothing that a forked child would share.

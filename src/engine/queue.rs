@@ -262,9 +262,11 @@ impl Engine {
 
 /// Waits for an answer, for the turn to work, or for the end of the time; one whose request is under way at that end looks
 /// again every few milliseconds, for its answer comes with that of the transaction. No lock of ours is held meanwhile: a
-/// signal handler may fork here.
+/// signal handler may fork here. Where signals are watched they have to wait for the end of this, so it is short.
 fn wait(ticket: &Ticket, inside: &mut Inside) -> Result<(), Error> {
-    let left = ticket.deadline.saturating_duration_since(clock::instant()).max(Duration::from_millis(5));
+    const SHORT: Duration = Duration::from_millis(5);
+    let left = ticket.deadline.saturating_duration_since(clock::instant()).max(SHORT);
+    let left = if inside.watches_signals() { SHORT } else { left };
     inside.outside(|| ticket.bell.wait(left))
 }
 

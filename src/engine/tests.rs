@@ -7,7 +7,7 @@ use crate::{
         name::{LockId, Note, Owner},
         request::{Attempt, Outcome, Reply, Request, Wanted},
     },
-    store::{Fault, Scan, Snapshot, Store, memory::Memory, waiters::Waiters},
+    store::{Fault, Scan, Snapshot, Store, memory::Memory, pulse::Pulse, waiters::Waiters},
 };
 use std::{
     collections::VecDeque,
@@ -73,6 +73,10 @@ impl Store for Scripted {
 
     fn waiters(&mut self) -> Arc<Waiters> {
         self.memory.waiters()
+    }
+
+    fn pulse(&mut self) -> Option<Arc<dyn Pulse>> {
+        self.memory.pulse()
     }
 
     fn suspend(&mut self) {}

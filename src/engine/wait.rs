@@ -1,8 +1,9 @@
 //! Waiting for locks that others hold.
 //!
 //! A waiter stands in the queue of [`crate::store::waiters`] and sleeps. Who releases a lock wakes the one who waits longest
-//! for it; that one asks the store, and sleeps on if somebody else was faster. Behind that stands a look by itself now and
-//! then, for wake-ups that are lost with the process that owes them, and when the lease that is in the way runs out.
+//! for it; that one asks the store, and sleeps on if somebody else was faster. Behind that stands a look by itself: when the
+//! lease that is in the way runs out, and when the store has changed and nobody rang, for wake-ups are lost with the process
+//! that owes them.
 
 use super::{
     calls::{Granted, Refusal, unexpected},
@@ -16,7 +17,11 @@ use crate::{
         name::LockId,
         request::{InTheWay, Reply, Request, Wanted},
     },
-    store::waiters::{RECHECK, Waiter},
+    mutant,
+    store::{
+        pulse::{Beat, Pulse},
+        waiters::{RECHECK, Waiter},
+    },
     sys::doorbell::{self, Address, Woken},
 };
 use std::{
@@ -69,6 +74,9 @@ enum Look {
     BySelf,
 }
 
+/// Even where the store's pulse stays the same, a waiter looks so often: a file that was moved away has no pulse.
+const LOOK_AT_LEAST: Duration = Duration::from_secs(5);
+
 type Taken = Result<Vec<Option<Granted>>, Refusal>;
 
 impl Handle {
@@ -82,6 +90,9 @@ impl Handle {
         inside: &mut Inside,
     ) -> Taken {
         let waits = !matches!(patience, Patience::None);
+        if waits {
+            inside.watch_signals();
+        }
         // Who may wait does not push in before those who do. (A resume asks for what it has.)
         let stands_back = waits && !wanted.resume && session.store.waiters().others_want(&wanted.ids, wanted.any);
         let mut in_the_way = None;
@@ -93,15 +104,20 @@ impl Handle {
                 Err(found) => in_the_way = Some(found),
             }
         }
-        let words: [u8; 16] = session.attempts.next().0;
-        let halves = [0, 8].map(|from| u64::from_ne_bytes(std::array::from_fn(|place| words[from + place])));
-        let address = Address(halves);
+        let address = address(session);
         self.waiting().push(address);
-        let mut waiting = Waiting { handle: self, session, wanted, patience, keep, address, in_the_way };
+        let look = Look::InTurn;
+        let mut waiting = Waiting { handle: self, session, wanted, patience, keep, address, in_the_way, look };
         let taken = waiting.wait(inside);
         self.waiting().retain(|other| *other != address);
         taken
     }
+}
+
+/// As good as an attempt's number, of which there is only one.
+fn address(session: &Session) -> Address {
+    let bytes = session.attempts.next().0;
+    Address([0, 8].map(|from| u64::from_ne_bytes(std::array::from_fn(|place| bytes[from + place]))))
 }
 
 /// A call that waits.
@@ -112,13 +128,15 @@ struct Waiting<'a> {
     patience: Patience,
     keep: bool,
     address: Address,
+    /// What the last look met; None if others went first.
     in_the_way: Option<InTheWay>,
+    /// Why it looks next.
+    look: Look,
 }
 
 impl Waiting<'_> {
     fn wait(&mut self, inside: &mut Inside) -> Taken {
         let mut waiter = self.session.store.waiters().enter(&self.wanted.ids, self.wanted.any, self.address);
-        let mut look = Look::InTurn;
         loop {
             if self.handle.is_closed() {
                 let text = "the handle was closed by dss_fini while the call waited";
@@ -126,38 +144,34 @@ impl Waiting<'_> {
             }
             waiter.follow(self.session.store.waiters());
             waiter.looks();
-            if let Some(granted) = self.look(look, &waiter, inside)? {
+            // Before the look: what changes after it is seen.
+            let pulse = Heard::now(self.session.store.pulse());
+            if let Some(granted) = self.look(&waiter, inside)? {
                 return Ok(granted);
             }
-            let now = clock::instant();
-            if self.patience.is_over(now) {
+            if self.patience.is_over(clock::instant()) {
                 return Err(self.refuse(self.timed_out()));
             }
-            look = match self.sleep(&waiter, now, inside)? {
-                Some(look) => look,
-                None => {
-                    let text = "a signal handler ran while the call waited for a lock: call again to go on waiting";
-                    return Err(self.refuse(Error::new(Code::Interrupted, text)));
-                }
-            };
+            if inside.saw_signal() || !self.sleep(&waiter, &pulse, inside)? {
+                let text = "a signal handler ran while the call waited for a lock: call again to go on waiting";
+                return Err(self.refuse(Error::new(Code::Interrupted, text)));
+            }
         }
     }
 
     /// Looks whether the locks can be had, and if so takes them.
-    fn look(
-        &mut self,
-        look: Look,
-        waiter: &Waiter,
-        inside: &mut Inside,
-    ) -> Result<Option<Vec<Option<Granted>>>, Refusal> {
+    fn look(&mut self, waiter: &Waiter, inside: &mut Inside) -> Result<Option<Vec<Option<Granted>>>, Refusal> {
         let count = self.wanted.ids.len();
         let of_all = |error| Refusal::of_all(error, count);
-        if look != Look::Woken {
+        if self.look != Look::Woken {
             // Reads wait for nobody and keep nobody waiting.
             let deadline = clock::instant() + self.handle.timeout;
             let peeked = self.session.store.call(Request::Peek(self.wanted.clone()), deadline, inside);
             match peeked.map_err(of_all)? {
-                Reply::Granted(_) if look == Look::InTurn && waiter.others_stand_before() => return Ok(None),
+                Reply::Granted(_) if self.look == Look::InTurn && waiter.others_stand_before() => {
+                    self.in_the_way = None;
+                    return Ok(None);
+                }
                 Reply::Granted(_) => {}
                 Reply::Refused(found) => {
                     self.in_the_way = Some(found);
@@ -177,21 +191,41 @@ impl Waiting<'_> {
         }
     }
 
-    /// Sleeps until there is a reason to look; None if a signal handler ran.
-    fn sleep(&self, waiter: &Waiter, now: Instant, inside: &mut Inside) -> Result<Option<Look>, Refusal> {
-        let lease = self.in_the_way.as_ref().and_then(|found| found.free_in_us);
+    /// Sleeps until there is a reason to look; false if a signal handler ran.
+    fn sleep(&mut self, waiter: &Waiter, pulse: &Heard, inside: &mut Inside) -> Result<bool, Refusal> {
+        let left_us = self.in_the_way.as_ref().and_then(|found| found.free_in_us);
         // A little later than the store's clock says.
-        let lease = lease.map_or(Duration::MAX, |left| Duration::from_micros(left.saturating_add(100)));
-        let longest = RECHECK.min(lease).min(self.patience.left(now));
-        let woken = inside
-            .outside_for_signals(|signals| doorbell::wait(waiter.doorbell(), longest, signals))
-            .map_err(|error| self.refuse(error))?;
-        Ok(match woken {
-            Woken::BySignal => None,
-            Woken::Rung => Some(Look::Woken),
-            Woken::TimeIsUp if longest == lease => Some(Look::InTurn),
-            Woken::TimeIsUp => Some(Look::BySelf),
-        })
+        let lease_us = left_us.map(|left| clock::boot_us().saturating_add_unsigned(left).saturating_add(100));
+        let woken = inside.outside_for_signals(|signals| {
+            loop {
+                let longest = self.nap(lease_us);
+                match doorbell::wait(waiter.doorbell(), longest, signals) {
+                    Woken::BySignal => return None,
+                    Woken::Rung => return Some(Look::Woken),
+                    Woken::TimeIsUp => waiter.gives_sign(),
+                }
+                if lease_us.is_some_and(|end| clock::boot_us() >= end) {
+                    return Some(Look::InTurn);
+                }
+                let is_over = self.patience.is_over(clock::instant()) || self.handle.is_closed();
+                if is_over || self.in_the_way.is_none() || (pulse.has_changed() && !mutant::on("no_recheck")) {
+                    return Some(Look::BySelf);
+                }
+            }
+        });
+        let look = woken.map_err(|error| self.refuse(error))?;
+        look.iter().for_each(|look| self.look = *look);
+        Ok(look.is_some())
+    }
+
+    /// How long to sleep at a time. All waiters of the host wake at the same moments, which costs it less than many single
+    /// ones.
+    fn nap(&self, lease_us: Option<i64>) -> Duration {
+        let now_us = clock::boot_us();
+        let recheck_us = RECHECK.as_micros() as i64;
+        let next_us = recheck_us - now_us.rem_euclid(recheck_us);
+        let lease_us = lease_us.map_or(i64::MAX, |end| end.saturating_sub(now_us).max(0));
+        Duration::from_micros(next_us.min(lease_us) as u64).min(self.patience.left(clock::instant()))
     }
 
     fn timed_out(&self) -> Error {
@@ -201,6 +235,25 @@ impl Waiting<'_> {
 
     fn refuse(&self, error: Error) -> Refusal {
         refusal(&self.wanted.ids, self.in_the_way.as_ref(), error)
+    }
+}
+
+/// The store's pulse as it was before a look.
+struct Heard {
+    pulse: Option<Arc<dyn Pulse>>,
+    beat: Option<Beat>,
+    until: Instant,
+}
+
+impl Heard {
+    fn now(pulse: Option<Arc<dyn Pulse>>) -> Heard {
+        let beat = pulse.as_ref().and_then(|pulse| pulse.beat());
+        Heard { pulse, beat, until: clock::instant() + LOOK_AT_LEAST }
+    }
+
+    fn has_changed(&self) -> bool {
+        let beat = self.pulse.as_ref().and_then(|pulse| pulse.beat());
+        beat.is_none() || beat != self.beat || clock::instant() >= self.until
     }
 }
 

@@ -53,10 +53,9 @@ const _: () = assert!(DSS_LOCK_IDS_MAX == crate::model::name::IDS_MAX && DSS_NOT
 const _: () = assert!(DSS_TTL_MIN_MS == crate::model::lease::TTL_MIN_MS);
 const _: () = assert!(DSS_TTL_MAX_MS == crate::model::lease::TTL_MAX_MS);
 
-/// How dss_lockv() shall take locks. Fill it with zeros and set what you need:
+/// How dss_lockv() shall take locks. What is not needed is 0:
 ///
-///     struct dss_lock_opts opts = { sizeof(opts) };
-///     opts.ttl_ms = 30000;
+///     struct dss_lock_opts opts = {.size = sizeof(opts), .ttl_ms = 30000, .wait_ms = 5000};
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 #[allow(non_camel_case_types)]

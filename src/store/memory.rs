@@ -1,6 +1,10 @@
 //! `memory:`, the store of one process: the rules applied to a map. Every other store must answer as this one does.
 
-use super::{Fault, PAGE_LOCKS, PAGE_LOOKS, Pages, Scan, Snapshot, Store, waiters::Waiters};
+use super::{
+    Fault, PAGE_LOCKS, PAGE_LOOKS, Pages, Scan, Snapshot, Store,
+    pulse::{Counter, Pulse},
+    waiters::Waiters,
+};
 use crate::{
     clock::{self, LeaseClock},
     model::{
@@ -21,6 +25,7 @@ pub struct Memory {
     table: Arc<Mutex<Table>>,
     clock: LeaseClock,
     waiters: Arc<Waiters>,
+    changes: Arc<Counter>,
 }
 
 #[derive(Default)]
@@ -40,7 +45,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Default for Memory {
     fn default() -> Memory {
-        Memory { table: Arc::default(), clock: LeaseClock::of_host(), waiters: Arc::new(Waiters::of_process()) }
+        Memory {
+            table: Arc::default(),
+            clock: LeaseClock::of_host(),
+            waiters: Arc::new(Waiters::of_process()),
+            changes: Arc::default(),
+        }
     }
 }
 
@@ -78,7 +88,11 @@ impl Table {
 impl Store for Memory {
     fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
         let mut table = locked(&self.table);
-        Ok(batch.iter().map(|request| table.apply(request, self.clock.now())).collect())
+        let outcomes = batch.iter().map(|request| table.apply(request, self.clock.now())).collect();
+        if batch.iter().any(|request| !request.is_read()) {
+            self.changes.count();
+        }
+        Ok(outcomes)
     }
 
     fn list(&mut self, scan: &Scan) -> Result<Snapshot, Fault> {
@@ -95,6 +109,10 @@ impl Store for Memory {
 
     fn waiters(&mut self) -> Arc<Waiters> {
         self.waiters.clone()
+    }
+
+    fn pulse(&mut self) -> Option<Arc<dyn Pulse>> {
+        Some(self.changes.clone())
     }
 
     /// The entries belong to this process: a child that inherits them is told so, and makes its own store.

@@ -1,6 +1,7 @@
 //! Stores: where the entries are kept. A store knows nothing of engines, handles or C.
 
 pub mod memory;
+pub mod pulse;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod waiters;
@@ -12,6 +13,7 @@ use crate::model::{
     request::{Outcome, Request},
     uri::Target,
 };
+use pulse::Pulse;
 use std::sync::Arc;
 use waiters::Waiters;
 
@@ -31,11 +33,13 @@ use waiters::Waiters;
 /// 10. `list` gives one snapshot, in the order of ids, which holds up no writer. It takes a bounded amount of memory, and its
 ///     pages a bounded time. A `suspend` cuts it short: its next page is an -EINTR.
 /// 11. `waiters` is the queue of those who wait for locks of the store, as far as its processes can reach each other. The
-///     engine wakes them after what `apply` has released.
+///     engine wakes them after what `apply` has released. `pulse` lets them see that nothing has changed since they looked;
+///     None where only a look can tell.
 pub trait Store: Send {
     fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault>;
     fn list(&mut self, scan: &Scan) -> Result<Snapshot, Fault>;
     fn waiters(&mut self) -> Arc<Waiters>;
+    fn pulse(&mut self) -> Option<Arc<dyn Pulse>>;
     fn suspend(&mut self);
     fn check(&mut self) -> Result<(), Fault>;
 }

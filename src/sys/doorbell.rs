@@ -4,14 +4,8 @@
 //! process is killed, a ring at one that is gone is told so, and ppoll(2) waits for it and lets the host's signals in in one
 //! step, so that none is missed. Processes in different network namespaces can't ring for each other.
 
-use super::signals::SignalMask;
-use std::{
-    fmt::Write,
-    io, mem,
-    os::fd::RawFd,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use super::{inherited, signals::SignalMask};
+use std::{fmt::Write, io, mem, os::fd::RawFd, time::Duration};
 
 /// The name of a doorbell: as random as an attempt's, so that nobody rings at another's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,20 +20,13 @@ pub enum Woken {
     BySignal,
 }
 
-/// The doorbells of this process: a forked child closes them, for they are its parent's.
-static HUNG: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
-
-fn hung() -> MutexGuard<'static, Vec<RawFd>> {
-    HUNG.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 pub struct Doorbell(RawFd);
 
 impl Doorbell {
     /// Fails where the process has no descriptors left, or may have no such socket.
     pub fn hang(address: Address) -> io::Result<Doorbell> {
         let doorbell = Doorbell(socket()?);
-        hung().push(doorbell.0);
+        inherited::note(doorbell.0);
         let (name, length) = name_of(address);
         // SAFETY: the name is as long as said.
         super::checked(unsafe { libc::bind(doorbell.0, (&raw const name).cast(), length) })?;
@@ -49,10 +36,7 @@ impl Doorbell {
 
 impl Drop for Doorbell {
     fn drop(&mut self) {
-        let mut hung = hung();
-        // In a forked child it is closed already, and the number may be that of another file.
-        if let Some(place) = hung.iter().position(|fd| *fd == self.0) {
-            hung.swap_remove(place);
+        if inherited::is_ours(self.0) {
             // SAFETY: ours, and closed once.
             unsafe { libc::close(self.0) };
         }
@@ -97,15 +81,6 @@ pub fn ring(address: Address) -> io::Result<()> {
     };
     // Full of rings that were not heard yet.
     sent.or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error) })
-}
-
-/// In a forked child: its parent's doorbells ring only there.
-pub fn close_inherited() {
-    for fd in hung().drain(..) {
-        // SAFETY: the child has the same files under the same numbers, and nobody else has closed them: this is the first
-        // thing that it does.
-        unsafe { libc::close(fd) };
-    }
 }
 
 fn socket() -> io::Result<RawFd> {

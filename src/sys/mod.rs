@@ -3,6 +3,7 @@
 pub mod doorbell;
 pub mod events;
 pub mod futex;
+pub mod inherited;
 pub mod inotify;
 pub mod mapping;
 pub mod panics;

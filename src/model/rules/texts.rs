@@ -27,7 +27,7 @@ pub fn held(holders: &[(&LockId, &Entry)], any: bool) -> Error {
 
 pub fn foreign(id: &LockId, owner: &Owner, entry: &Entry) -> Error {
     let text = format!(
-        "lock {id} is not {owner}'s: it is held by {}; dss_unlock with owner NULL removes it whoever holds it",
+        "lock {id} is not {owner}'s: it is held by {}; whoever believed to hold it has lost it and must stop",
         holder(entry)
     );
     Error::new(Code::Denied, text)

@@ -5,6 +5,7 @@ use super::{
     file_locks::{self, Joined},
     header::{self, Header},
     place::{self, PathText, Place},
+    pulse::IndexHeader,
     rows, schema,
     statement::{Row, Statement, Value},
     vfs::{self, Beside},
@@ -23,7 +24,7 @@ use crate::{
     sys,
 };
 use rusqlite::{Connection as Sql, FileControl, OpenFlags, config::DbConfig};
-use std::io;
+use std::{io, sync::Arc};
 
 /// The only connection of this process to the file: two would share SQLite's per-process table of locks.
 pub struct Connection {
@@ -32,6 +33,8 @@ pub struct Connection {
     sql: Sql,
     watch: Watch,
     clock: LeaseClock,
+    /// Made for those who wait; it ends with the connection.
+    pulse: Option<Arc<IndexHeader>>,
     path: String,
     seen: Seen,
 }
@@ -97,7 +100,7 @@ impl Connection {
         let watch = Watch::begin(place);
         let statements = Statements::prepare(&sql).map_err(|failure| failure.fault(&path))?;
         let clock = LeaseClock::of_host();
-        let mut connection = Connection { statements, sql, watch, clock, path, seen: Seen::default() };
+        let mut connection = Connection { statements, sql, watch, clock, pulse: None, path, seen: Seen::default() };
         connection.check()?;
         Ok(connection)
     }
@@ -111,6 +114,13 @@ impl Connection {
 
     pub fn now(&self) -> Tick {
         self.clock.now()
+    }
+
+    pub fn pulse(&mut self, place: &Place) -> Option<Arc<IndexHeader>> {
+        if self.pulse.is_none() {
+            self.pulse = IndexHeader::open(place).ok().map(Arc::new);
+        }
+        self.pulse.clone()
     }
 
     /// The greatest token that was granted, as far as others let it be seen.
@@ -246,6 +256,12 @@ impl Connection {
     /// Closes at once, without moving the log into the database: a fork waits for it.
     pub fn close_quickly(self) {
         let _ = self.sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.pulse.iter().for_each(|pulse| pulse.end());
     }
 }
 

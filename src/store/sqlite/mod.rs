@@ -8,6 +8,7 @@ mod file_locks;
 mod header;
 mod network;
 pub mod place;
+mod pulse;
 mod reader;
 mod rows;
 mod schema;
@@ -18,13 +19,14 @@ mod vfs;
 mod wait_file;
 mod watch;
 
-use super::{Fault, Scan, Snapshot, Store, waiters::Waiters};
+use super::{Fault, Scan, Snapshot, Store, pulse::Pulse, waiters::Waiters};
 use crate::{
     clock,
     model::{
         error::Code,
         request::{Outcome, Request},
     },
+    mutant,
 };
 use connection::Connection;
 use place::Place;
@@ -38,8 +40,7 @@ pub struct Sqlite {
     /// Before the connection, so that they are closed first.
     readers: Readers,
     connection: Option<Connection>,
-    /// None after a fork, until it is asked for; a child leaves the file alone.
-    wait_file: Option<WaitFile>,
+    wait_file: WaitFile,
     /// A flush failed. What is in the file may not be on the disk, and no answer may rest on it until a transaction
     /// has written and flushed again: a second flush that succeeds proves nothing about the first one's data.
     in_doubt: bool,
@@ -48,7 +49,7 @@ pub struct Sqlite {
 impl Sqlite {
     pub fn open(place: Place) -> Result<Sqlite, Fault> {
         let connection = Some(Connection::open(&place)?);
-        let wait_file = Some(WaitFile::open(&place));
+        let wait_file = WaitFile::open(&place);
         Ok(Sqlite { place, readers: Readers::default(), connection, wait_file, in_doubt: false })
     }
 
@@ -75,7 +76,7 @@ impl Sqlite {
 
 impl Store for Sqlite {
     fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
-        let (in_doubt, alone) = (self.in_doubt, self.readers.is_empty());
+        let (in_doubt, alone) = (self.in_doubt, self.readers.is_empty() || mutant::on("joined_alone"));
         let connection = self.connection().map_err(after_init)?;
         if !in_doubt && batch.iter().all(|request| request.is_read()) {
             let result = connection.read(batch, alone);
@@ -108,12 +109,16 @@ impl Store for Sqlite {
     }
 
     fn waiters(&mut self) -> Arc<Waiters> {
-        self.wait_file.get_or_insert_with(|| WaitFile::open(&self.place)).waiters()
+        self.wait_file.waiters()
+    }
+
+    fn pulse(&mut self) -> Option<Arc<dyn Pulse>> {
+        let connection = self.connection.as_mut()?;
+        Some(connection.pulse(&self.place)?)
     }
 
     fn suspend(&mut self) {
         self.readers.close();
-        self.wait_file = None;
         if let Some(connection) = self.connection.take() {
             connection.close_quickly();
         }
@@ -124,7 +129,7 @@ impl Drop for Sqlite {
     fn drop(&mut self) {
         self.readers.close();
         self.connection = None;
-        self.wait_file.take().into_iter().for_each(WaitFile::remove);
+        self.wait_file.remove();
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
         lock::{Entry, Record, Tick},
         name::LockId,
     },
+    mutant,
     store::{Fault, PAGE_LOCKS, PAGE_LOOKS, Pages, Scan},
 };
 use rusqlite::{Connection as Sql, OpenFlags};
@@ -105,6 +106,9 @@ impl Pages for Listing {
     fn next(&mut self) -> Result<Option<Vec<(LockId, Entry)>>, Error> {
         let mut slot = locked(&self.slot);
         let Some(reader) = slot.as_mut() else {
+            if mutant::on("cut_list") {
+                return Ok(None);
+            }
             return Err(Error::new(
                 Code::Interrupted,
                 "the list was cut short, by a fork(2) of this process or a failure of the file: start it again",

@@ -13,7 +13,7 @@ use super::file_locks;
 use crate::{
     model::error::{Code, Error},
     mutant,
-    sys::{self, signals},
+    sys::{self, inherited, signals},
 };
 use once_cell::sync::OnceCell;
 use rusqlite::ffi;
@@ -172,7 +172,11 @@ fn is_posix_lock(line: &str, process: &str, inode: &str) -> bool {
 }
 
 /// A file that we open beside SQLite, as it would. Closing it takes away no lock that the host's own SQLite has on it.
-pub struct Beside(ManuallyDrop<File>);
+pub struct Beside {
+    file: ManuallyDrop<File>,
+    /// A forked child closes it before anything else.
+    is_kept: bool,
+}
 
 impl Beside {
     pub fn open(path: &Path, flags: c_int) -> io::Result<Beside> {
@@ -183,18 +187,28 @@ impl Beside {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: just opened, and nobody else's.
-        Ok(Beside(ManuallyDrop::new(unsafe { File::from_raw_fd(fd) })))
+        Ok(Beside { file: ManuallyDrop::new(unsafe { File::from_raw_fd(fd) }), is_kept: false })
     }
 
     pub fn file(&self) -> &File {
-        &self.0
+        &self.file
+    }
+
+    /// For one that stays open while calls end and processes fork.
+    pub fn keep(mut self) -> Beside {
+        inherited::note(self.file.as_raw_fd());
+        self.is_kept = true;
+        self
     }
 }
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        // SAFETY: the file is dropped here alone, so the descriptor is closed once.
-        unsafe { our_close(self.0.as_raw_fd()) };
+        let fd = self.file.as_raw_fd();
+        if !self.is_kept || inherited::is_ours(fd) {
+            // SAFETY: the file is dropped here alone, so the descriptor is closed once.
+            unsafe { our_close(fd) };
+        }
     }
 }
 

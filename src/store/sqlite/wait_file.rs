@@ -8,14 +8,14 @@ use super::{
     vfs::Beside,
 };
 use crate::{
-    clock,
+    clock, mutant,
     store::waiters::{self, Waiters},
     sys::{self, mapping::Mapping},
 };
 use std::{
-    fs,
+    fs::{self, Metadata},
     io::{self, ErrorKind},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, fchown},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -28,6 +28,7 @@ pub struct WaitFile {
     mapped: Option<Identity>,
     waiters: Arc<Waiters>,
     followed_until: Option<Instant>,
+    process: u32,
 }
 
 /// How long a look at the file's name is good for.
@@ -37,7 +38,14 @@ impl WaitFile {
     pub fn open(place: &Place) -> WaitFile {
         let path = side_file(&place.path, "-wait");
         let waiters = Arc::new(Waiters::of_process());
-        let mut file = WaitFile { path, place: place.clone(), mapped: None, waiters, followed_until: None };
+        let mut file = WaitFile {
+            path,
+            place: place.clone(),
+            mapped: None,
+            waiters,
+            followed_until: None,
+            process: std::process::id(),
+        };
         file.follow();
         file
     }
@@ -53,7 +61,7 @@ impl WaitFile {
 
     /// Maps the file that is there now, if it is another one: it was removed perhaps, and others made it anew.
     fn follow(&mut self) {
-        if self.mapped.is_some() && identity(&self.path) == self.mapped {
+        if self.mapped.is_some() && (identity(&self.path) == self.mapped || mutant::on("wait_follow")) {
             return;
         }
         if let Ok((waiters, identity)) = self.map() {
@@ -63,35 +71,46 @@ impl WaitFile {
 
     fn map(&self) -> io::Result<(Waiters, Identity)> {
         let store = fs::symlink_metadata(&self.place.path)?;
-        if identity(&self.path).is_none() {
-            sys::make_file(&self.path, store.mode() & 0o666)?;
-        }
+        let made = identity(&self.path).is_none() && sys::make_file(&self.path, store.mode() & 0o666)?;
         let beside = Beside::open(&self.path, libc::O_RDWR)?;
+        if made {
+            // It belongs to whom the store belongs to, as SQLite's side files do, where we may give it away.
+            let _ = fchown(beside.file(), Some(store.uid()), Some(store.gid()))
+                .or_else(|_| fchown(beside.file(), None, Some(store.gid())));
+        }
         let found = beside.file().metadata()?;
-        // A stranger who could cut the file short would end our process.
-        let of_store = found.uid() == store.uid() || sys::is_user(found.uid()) || found.uid() == 0;
-        let of_group = found.gid() == store.gid() && found.mode() & 0o002 == 0;
-        if !found.is_file()
-            || found.nlink() != 1
-            || !(of_store || of_group)
-            || found.mode() & !store.mode() & 0o022 != 0
-        {
+        if !is_trusted(&found, &store) && !mutant::on("wait_stranger") {
             return Err(ErrorKind::PermissionDenied.into());
         }
-        let waiters = Waiters::shared(Mapping::of(beside.file(), waiters::LENGTH)?).ok_or(ErrorKind::InvalidData)?;
+        let mapping = Mapping::of(beside.file(), waiters::LENGTH).inspect_err(|_| {
+            // The disk has no room for it.
+            if made {
+                let _ = fs::remove_file(&self.path);
+            }
+        })?;
+        let waiters = Waiters::shared(mapping).ok_or(ErrorKind::InvalidData)?;
         Ok((waiters, (found.dev(), found.ino())))
     }
 
     /// Takes the file away, if nobody seems to have the store open any more: the database stands alone then. (Somebody who
-    /// has just come makes it anew at the next look.)
-    pub fn remove(self) {
-        if self.mapped.is_some()
+    /// has just come makes it anew at the next look.) A forked child leaves its parent's alone.
+    pub fn remove(&self) {
+        if self.process == std::process::id()
+            && self.mapped.is_some()
             && identity(&self.path) == self.mapped
             && identity(&side_file(&self.place.path, "-shm")).is_none()
         {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// A stranger who could cut the file short would end our process, as one could who is let at SQLite's -shm.
+fn is_trusted(found: &Metadata, store: &Metadata) -> bool {
+    let by_owner = found.uid() == store.uid() || sys::is_user(found.uid()) || found.uid() == 0;
+    let by_group = found.gid() == store.gid() && found.mode() & 0o002 == 0;
+    let open_to_others = found.mode() & !store.mode() & 0o022 != 0;
+    found.is_file() && found.nlink() == 1 && (by_owner || by_group) && !open_to_others
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Who waits for which locks, in memory that all processes of a store share; and how the next of them is woken.
 //!
 //! Nothing here decides who gets a lock: that is the transaction's. A waiter that is not seen, not woken, or woken for
-//! nothing loses time and nothing else, since each one looks again by itself every [`RECHECK`]. So the memory needs no
+//! nothing loses time and nothing else, since each one sees again by itself every [`RECHECK`]. So the memory needs no
 //! lock, and a process that is killed or stopped anywhere in here holds nobody up for longer than that.
 //!
 //! Those who wait for a lock are woken in the order of their tickets, one for each release. A waiter for all of several
@@ -24,7 +24,7 @@ pub use slots::LENGTH;
 use slots::{IDS_IN_SLOT, Since, Slot, Slots, hash, now_ms};
 use std::{io, sync::Arc, time::Duration};
 
-/// How long a waiter sleeps at most before it looks by itself.
+/// How long a waiter sleeps at most before it sees by itself whether the store has changed.
 pub const RECHECK: Duration = Duration::from_millis(220);
 
 /// The waiters of one store.
@@ -60,14 +60,11 @@ impl Waiters {
         if !next.mark_woken() {
             return Err(());
         }
-        match doorbell::ring(next.address()) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                next.free();
-                Err(())
-            }
-            // Where this process can't ring at all, the waiters look by themselves.
-            _ => Ok(()),
+        if is_gone(next.address()) {
+            next.free();
+            return Err(());
         }
+        Ok(())
     }
 
     /// Whether others wait for these locks, so that who comes now stands behind them. Who is content with any of them
@@ -87,6 +84,15 @@ impl Waiters {
         if any { wanted.all(|is| is) } else { wanted.any(|is| is) }
     }
 
+    /// A free slot. Where there is none, those of waiters who were killed are found by ringing at their doors.
+    fn claim(&self) -> Option<usize> {
+        self.0.claim().or_else(|| {
+            let silent = self.0.silent(now_ms()).filter(|_| !mutant::on("dead_waiters"));
+            silent.filter(|slot| is_gone(slot.address())).for_each(|slot| slot.free());
+            self.0.claim()
+        })
+    }
+
     /// Takes a place in the queue. Without a doorbell or a free slot, the waiter is left to its own looks.
     pub fn enter(self: Arc<Self>, ids: &[LockId], any: bool, address: Address) -> Waiter {
         let since = Since { began_ms: now_ms(), many: ids.len() > 1 && !any };
@@ -95,6 +101,11 @@ impl Waiters {
         waiter.stand();
         waiter
     }
+}
+
+/// Rings. Where this process can't do so at all, the waiters look by themselves.
+fn is_gone(address: Address) -> bool {
+    doorbell::ring(address).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Whether younger waiters have to leave this one's locks alone now, even if it can't have them all.
@@ -122,7 +133,14 @@ impl Waiter {
             self.leave();
             self.stand();
         }
-        self.slots().for_each(|slot| slot.stamp(now_ms()));
+        self.gives_sign();
+        self.slots().for_each(|slot| slot.clear_woken());
+    }
+
+    /// To be said each [`RECHECK`], also where there is nothing to look at.
+    pub fn gives_sign(&self) {
+        let now_ms = now_ms();
+        self.slots().for_each(|slot| slot.stamp(now_ms));
     }
 
     fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
@@ -137,7 +155,7 @@ impl Waiter {
             self.ticket = self.waiters.0.next_ticket();
         }
         for ids in self.ids.chunks(IDS_IN_SLOT) {
-            let Some(place) = self.waiters.0.claim() else { return };
+            let Some(place) = self.waiters.claim() else { return };
             self.waiters.0.slot(place).fill(self.ticket, self.since, self.address, ids);
             self.places.push(place);
         }

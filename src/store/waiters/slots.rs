@@ -123,6 +123,11 @@ impl Slots {
         })
     }
 
+    /// Those that are in use and give no sign of life.
+    pub fn silent(&self, now_ms: u64) -> impl Iterator<Item = Slot<'_>> {
+        self.used().filter(move |slot| now_ms.abs_diff(slot.get(STAMP)) > LIVELY_MS)
+    }
+
     /// A slot that was nobody's.
     pub fn claim(&self) -> Option<usize> {
         (0..SLOTS).find(|place| {
@@ -157,6 +162,7 @@ impl Slot<'_> {
     /// The ticket goes in last: until then nobody minds the rest.
     pub fn fill(&self, ticket: u64, since: Since, address: Address, ids: &[LockId]) {
         self.stamp(now_ms());
+        self.clear_woken();
         self.set(SINCE, since.began_ms << 1 | u64::from(since.many));
         (0..2).for_each(|half| self.set(ADDRESS + half, address.0[half]));
         let mut hashes = ids.iter().map(hash);
@@ -169,9 +175,13 @@ impl Slot<'_> {
         self.set(TICKET, ticket);
     }
 
-    /// A sign of life; whoever was woken looks now.
+    /// A sign of life.
     pub fn stamp(&self, now_ms: u64) {
         self.set(STAMP, now_ms);
+    }
+
+    /// Whoever was woken looks now.
+    pub fn clear_woken(&self) {
         self.set(WOKEN, 0);
     }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a hazard's test against a library whose guard is off: the test must notice. A test that passes with and without
+# Runs a test against a library whose guard is off: the test must notice. A test that passes with and without
 # the guard proves nothing about it.
 #
 #   must_fail.sh <seconds> <folder of the library with the switch> <the guard's name> <program> [<argument>...]
