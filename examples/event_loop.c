@@ -132,8 +132,11 @@ static void take_a_job(struct loop *loop, int jobs)
     char byte;
 
     if (dss_lock_left(&loop->dss, robot[0], loop->token, &left_ms) != 0) {
-        printf("   The lease is over; its event is on the way.\n");
-        loop->lost = DSS_REASON_EXPIRED;
+        take_events(loop); /* the loss may be known already, with its reason */
+        if (loop->lost == 0) {
+            printf("   The lease is over; its event is on the way.\n");
+            loop->lost = DSS_REASON_EXPIRED;
+        }
         return;
     }
     if (read(jobs, &byte, 1) != 1) {

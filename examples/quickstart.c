@@ -12,8 +12,9 @@ int main(void)
     if (rc == 0 && (rc = dss_lock(&dss, drive, me)) == 0) {
         printf("%s is ours, and nobody else's until we unlock it.\n", drive);
         rc = dss_lock_refresh(&dss, drive, me); /* long work says that it is alive: a newer timestamp */
+        int end = dss_unlock(&dss, drive, me); /* also if the refresh failed: else the lock would stay */
         if (rc == 0)
-            rc = dss_unlock(&dss, drive, me);
+            rc = end;
     }
     if (rc == -EEXIST)
         printf("%s is in use, try again later: %s\n", drive, dss_last_error());

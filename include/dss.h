@@ -18,28 +18,32 @@
  *     dss_unlock, owner NULL | -ENOLCK      | 0                | 0 (forced)
  *     dss_lock_status        | -ENOLCK      | 0                | 0
  *
- * Mutual exclusion: a lock has one holder until it is unlocked or forced, whatever pauses or crashes. What a call
- * answered with 0 survives the end (kill -9) of any process, and a power cut if the disk keeps what it has flushed.
+ * Mutual exclusion: a lock has one holder until it is unlocked, transferred or removed by force, or its lease is over if it
+ * has one, whatever pauses or crashes. What a call answered with 0 survives the end (kill -9) of any process, and a power cut if the disk keeps what it has flushed.
  *
  * LEASES AND TOKENS
  *
  * dss_lockv() can take a lock for a time (ttl_ms) that dss_lock_refresh() starts anew. When it is over, the lock does not
- * exist any more, and the next caller gets it, told by DSS_GRANT_OWNERDEAD that what it protects may be half done. Leases are
- * counted on a clock of the host that nobody sets (CLOCK_BOOTTIME), so a step of the wall clock ends none early or late; they
- * end with the host's boot.
+ * exist any more, and the next caller gets it; DSS_GRANT_OWNERDEAD tells it that what the lock protects may be half done. Leases are
+ * counted on a clock of the host that nobody sets (CLOCK_BOOTTIME), so a step of the wall clock ends none early or late. When
+ * the host is started anew, all leases are over.
  *
  * No lease can stop a holder that was paused past its end and goes on believing that it holds the lock. A fence can: each
  * grant of a lock has a token, greater than that of every earlier grant of the same lock, whatever ended it. A resource that
  * remembers the greatest token it has seen, and refuses any smaller one, is safe from such a holder. dss_lock_left() tells a
- * holder how long it may still go on, without asking the store.
+ * holder how long its lease still runs, without asking the store.
+ *
+ * Tokens follow the wall clock where that is ahead, so they grow also when the file is made anew or restored from a copy,
+ * unless the clock was set back meanwhile. A token takes 63 bits: write it as a string into JSON.
  *
  * KEEPALIVE
  *
  * With DSS_LOCK_KEEPALIVE the library renews a lock by itself, from one thread of its own that is started with the first such
  * lock, blocks all signals, and ends in the last dss_fini(). dss_event_fd() becomes readable when a lock is at risk
- * (DSS_EVENT_AT_RISK), is safe again (DSS_EVENT_SAFE) or is lost (DSS_EVENT_LOST): any end of it that this handle did not
- * make. Refreshing such a lock starts its lease anew; unlocking or transferring it, and dss_fini(), ends its renewal. Only the
- * process that took it renews it: a forked child takes it over, if it shall, with DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE.
+ * (DSS_EVENT_AT_RISK), is safe again (DSS_EVENT_SAFE) or is lost (DSS_EVENT_LOST), which tells every end of the lock but
+ * those that this handle made itself. Refreshing such a lock starts its lease anew; unlocking or transferring it, and dss_fini(), ends its renewal. Only the
+ * process that took it renews it: a forked child that wants to takes it over with DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE, and the
+ * parent is then told DSS_REASON_RESUMED.
  *
  * A PROGRAM
  *
@@ -60,11 +64,12 @@
  *
  * Every call may be made from any thread, with one handle or many. A call blocks for at most timeout_ms (an option of the
  * connection string), its wait_ms, and about a second; time in which the kernel holds the thread aside is not counted. After
- * fork(2) both processes may go on with their handles; a memory: handle stays with the parent (-ECHILD). Between vfork(2), or
- * _Fork(3) or a bare clone(2), and exec make no call. No call may be made from a signal handler; signals that arrive during a
- * call are handled when it ends, or while it waits. Thread cancellation acts after the call. The library prints nothing, never
- * ends the process, starts no thread but that of DSS_LOCK_KEEPALIVE, and changes no locale, umask, working folder, signal mask
- * or signal disposition.
+ * fork(2) both processes may go on with their handles; a memory: handle stays with the parent (-ECHILD). Make no call in a
+ * child of vfork(2), _Fork(3) or a bare clone(2) before it has called exec. No call may be made from a signal handler; signals that arrive during a
+ * call are handled when it ends, or while it waits. Thread cancellation acts after the call. The library prints nothing, does
+ * not end the process (but see -ENOMEM), starts no thread but that of DSS_LOCK_KEEPALIVE, and changes no locale, umask, working folder, signal mask
+ * or signal disposition. The program may open and close the store's file itself, use it with its own SQLite, carry a second
+ * libdss, close the descriptors 0 to 2 and unload the library.
  *
  * STRUCTS
  *
@@ -73,33 +78,42 @@
  *
  * ERRORS OF EVERY CALL
  *
- * A call returns 0 or a negative errno, each of which is one state of the world. 0 means applied, -EINPROGRESS means
+ * A call returns 0 (dss_event_fd() a descriptor, dss_event_next() 0 or 1, a list what its callback returned) or a negative
+ * errno, each of which is one state of the world. 0 means applied, -EINPROGRESS means
  * unknown, every other error means that nothing was changed. dss_last_error() has the whole story of the calling thread's
  * last failure. Besides those that are listed with a call:
  *
  *     -EBADF            the handle is NULL or not open: call dss_init() first, and nothing after dss_fini()
  *     -EINVAL           a name is NULL (where one is needed) or empty
  *     -ENAMETOOLONG     a lock_id of more than 2048 bytes, or a lock_owner of more than 256
- *     -EBUSY            other processes kept the store locked beyond timeout_ms: try again, or allow more time
- *     -EINPROGRESS      the disk did not confirm the change within timeout_ms: ask dss_lock_status(). A lock that the
- *                       failed call may have taken is released with the handle's next call
+ *     -EBUSY            others, also other threads of this process, kept the store busy beyond timeout_ms; or a lease was so
+ *                       short that it was over before its grant arrived: try again, or allow more time
+ *     -EINPROGRESS      the disk did not confirm the change within timeout_ms: it may have been applied. After dss_lock() or
+ *                       dss_lockv() you do not hold the lock: what the call may have taken is released ahead of this
+ *                       process's next call on the store, or by dss_fini(), which tries once (after DSS_LOCK_RESUME your
+ *                       former lock may be gone as well), so call again. If the process ends before that, the lock stays
+ *                       until its lease is over, or until it is removed if it has none. After any other call ask
+ *                       dss_lock_status(), or dss_lock_list() for the token
  *     -EIDRM            the file was moved, replaced or removed while open: dss_fini(), then dss_init() again; locks of
  *                       the former file are not in the new one
  *     -EMLINK           the file got a second name (hard link): remove it; then the handle goes on
  *     -EUCLEAN          the file is damaged, or is no dss store (any more): restore it
  *     -EPROTONOSUPPORT  a newer libdss has changed the store meanwhile: update this one
- *     -ENOTCONN         the file can't be opened any more (rights were taken away, a folder is gone)
+ *     -ENOTCONN         the file can't be opened any more (rights were taken away, a folder is gone): put it right, and the
+ *                       handle goes on
  *     -ENOSPC -EDQUOT -EROFS -EMFILE -EIO
  *                       as the system says: make room, and so on; the handle goes on when the cause is gone
  *     -ECHILD           a memory: handle in a forked child, or a process that _Fork(3), clone(2) or vfork(2) made
- *     -EINTR            a signal handler forked this process during the call: the call goes on in the parent; also where
- *                       a call says so itself
- *     -ENOMEM           no memory for SQLite or for the owner's string (memory that libdss itself can't get ends
- *                       the process)
- *     -ENOTRECOVERABLE  a defect inside the library was contained: dss_fini() the handle; please report it
+ *     -EINTR            in the child, if a signal handler forked this process during the call: call again there; in the
+ *                       parent the call goes on. Also where a call says so itself
+ *     -ENOMEM           no memory for SQLite or for the owner's string, or no thread for DSS_LOCK_KEEPALIVE: raise the
+ *                       limit (where libdss itself has no memory, the process ends)
+ *     -ENOTRECOVERABLE  a defect inside the library was contained: dss_fini() each handle of the store, then dss_init()
+ *                       again; please report it
  *
  * Where several apply: the handle first, then the arguments in their order, then the store, then the lock. On failure
- * outputs are zero or NULL; after a bad handle or argument they are untouched, but a lock_owner output is NULL.
+ * outputs are zero or NULL, but the rc of each lock (dss_grant.rc, ret_rcs) is a negative errno. After a bad handle or
+ * argument, and in a process that _Fork(3), clone(2) or vfork(2) made, outputs are untouched, but a lock_owner output is NULL.
  */
 
 
@@ -164,7 +178,8 @@
 /**
  * dss_lock_opts.flags: take over a live lock of the same lock_owner, with a new token, this call's ttl_ms, note and flags.
  * A program that was started again finds its locks by it, and its former incarnation, should it still run, is fenced. With
- * DSS_LOCK_ANY: the first one that this owner holds, else the first that is free.
+ * DSS_LOCK_ANY: the first one that this owner holds, else the first that is free. What nobody holds is taken as usual, what
+ * another owner holds is in the way.
  */
 #define DSS_LOCK_RESUME 2
 
@@ -181,17 +196,18 @@
 
 /**
  * dss_grant.flags: the previous holder's lease ran out without an unlock, or its lock was removed by force or cleaned. What
- * the lock protects may be half done: look before you use it. Told to the next holder only.
+ * the lock protects may be half done: look before you use it. It is told once, with the next grant: dss_lock(), and dss_lockv()
+ * with a NULL ret_grants, take the lock without telling it, and a later DSS_LOCK_RESUME does not repeat it.
  */
 #define DSS_GRANT_OWNERDEAD 2
 
 /**
- * dss_filter.flags: lock_id is how the ids begin.
+ * dss_filter.flags: the filter's lock_id is the beginning of the ids to match; an empty one matches all.
  */
 #define DSS_FILTER_ID_PREFIX 1
 
 /**
- * dss_filter.flags: lock_owner is how the owners begin.
+ * dss_filter.flags: the filter's lock_owner is the beginning of the owners to match; an empty one matches all.
  */
 #define DSS_FILTER_OWNER_PREFIX 2
 
@@ -212,7 +228,8 @@
 #define DSS_EVENT_SAFE 2
 
 /**
- * dss_event.type: the lock is lost; whoever uses what it protects must stop. reason says how.
+ * dss_event.type: the lock is lost; whoever uses what it protects must stop. reason says how. What others did is found by
+ * the next renewal: within a third of the ttl_ms if the store answers. It may come without a DSS_EVENT_AT_RISK before it.
  */
 #define DSS_EVENT_LOST 3
 
@@ -292,8 +309,8 @@ struct dss_grant {
      */
     uint64_t token;
     /**
-     * How long the lease still runs, in milliseconds, more than 0; INT64_MAX for a lock that never expires. It is counted
-     * from before the request left, so the store does not give the lock to others earlier.
+     * How long the lease still runs, in milliseconds, more than 0; INT64_MAX for a lock that never expires; 0 where nothing
+     * was granted. It is counted from before the request left, so the store does not give the lock to others earlier.
      */
     int64_t left_ms;
     /**
@@ -331,8 +348,8 @@ struct dss_filter {
      */
     const char *lock_owner;
     /**
-     * Only locks that were not taken or refreshed for so long, in milliseconds; counted on a clock that nobody sets, but for
-     * locks from before the host's last boot.
+     * Only locks that were last taken or refreshed at least so many milliseconds ago; 0: of any age. A step of the wall
+     * clock does not count, but for locks from before the host's last boot, whose age the wall clock tells.
      */
     uint64_t min_age_ms;
 };
@@ -358,7 +375,7 @@ struct dss_lock_info {
      */
     const char *note;
     /**
-     * Who took it: host, process id and program, as in "host7:4711:mover". For people: nothing is decided by it.
+     * Who took, resumed or transferred it: host, process id and program, as in "host7:4711:mover". For people: nothing is decided by it.
      */
     const char *client;
     /**
@@ -366,7 +383,7 @@ struct dss_lock_info {
      */
     uint64_t token;
     /**
-     * When it was taken: UTC, in microseconds since 1970.
+     * When this grant was made (taken, resumed or transferred): UTC, in microseconds since 1970.
      */
     int64_t taken_us;
     /**
@@ -431,8 +448,9 @@ extern "C" {
  * with mode 0700). THIS DEFAULT DIFFERS FROM USER TO USER: programs that run as different users and are to share their
  * locks must set DSS_URI. The environment is read by secure_getenv(3), so a set-user-ID program sees none of it.
  *
- * @param[out]  handle  Handle to fill; whatever was in it is overwritten. On failure it is not open: its dh_conn is NULL.
- * @return              0 on success, else as dss_init_uri(); also -EINVAL if the default is needed and HOME is unset.
+ * @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
+ *                      handle stays open until the process ends. On failure its dh_conn is NULL.
+ * @return              0 on success, else as dss_init_uri(); also -EINVAL if the default is needed and HOME is unset or empty.
  */
 int dss_init(struct dss_handle *handle);
 
@@ -444,33 +462,41 @@ int dss_init(struct dss_handle *handle);
  *                                 it is gone with the last of them; for unit tests of programs that use the library
  *
  * Options follow a '?' and are joined by '&', as in "sqlite:/path/file.db?mode=0660&timeout_ms=2000". The path is taken
- * literally up to the '?' (no percent signs are decoded); a bare path is literal to its end and takes no options.
+ * literally up to the '?' (no percent signs are decoded); a bare path is literal to its end and takes no options. A relative
+ * path is resolved once, from the working folder at this call, and so are symbolic links. A bare path that begins as a scheme
+ * does ("name:") or as a libpq keyword string ("host=...") is not taken for a file: write ./ before it. postgresql:,
+ * postgres:, etcd: and keyword strings are for stores that this version has not got: -EPROTONOSUPPORT.
  *
- *     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000
- *     mode=OCTAL      the mode of a file that has to be created, such as 0660; default 0600, whatever the umask
+ *     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000. With 0
+ *                     it tries once, and gives -EBUSY as soon as anybody is in the way
+ *     mode=OCTAL      the mode of a file that has to be created, three or four octal digits such as 0660: its owner may
+ *                     read and write it, nobody may execute it; default 0600. The umask does not count
  *
  * A file that does not exist is created, its folder is not. Beside it stand more files while it is open, with the same mode:
  * SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks. So the user needs the right to
- * write in the folder. Keep the file on a local file system; do not rename, remove, hard-link or bind-mount it while it is
- * open: each is found out and refused.
+ * write in the folder. Keep the file on a local file system; do not rename, remove or hard-link it while it is open: that is
+ * found out at the next call. A file of an older libdss is brought to this version's form; the older one gives
+ * -EPROTONOSUPPORT then.
  *
- * @param[out]  handle  Handle to fill; whatever was in it is overwritten. On failure it is not open: its dh_conn is NULL.
+ * @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
+ *                      handle stays open until the process ends. On failure its dh_conn is NULL.
  * @param[in]   uri     Connection string.
  * @return              0 on success,
  *                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, or has an unknown or
- *                      malformed option: dss_last_error() names the part,
- *                     -ERANGE if timeout_ms is too large,
+ *                      malformed option, or one twice: dss_last_error() names the part,
+ *                     -ERANGE if timeout_ms is out of range,
  *                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
  *                     -ENOENT if the folder does not exist: make it,
- *                     -EACCES if the user may not write the file or its folder,
+ *                     -EACCES if the user may not write the file or its folder: give the rights, or another path,
  *                     -EROFS, -ENOSPC, -EDQUOT, -EMFILE, -EIO as the system says,
- *                     -EUCLEAN if the file is not a dss store or is damaged: it is left untouched,
+ *                     -EUCLEAN if the file is not a dss store or is damaged: it is left untouched; give another path, or
+ *                      restore it,
  *                     -EPROTONOSUPPORT if the file was written by a newer libdss (it is left untouched: update), or this
  *                      library was built without that kind of store,
  *                     -EREMOTE if the file would be on a network file system (NFS, Lustre, GPFS, CIFS, 9p, ...), where
- *                      SQLite's locks do not hold,
- *                     -EMLINK if the file has a second name (hard link, bind mount of the file): remove it,
- *                     -EBUSY if other processes kept the file locked beyond timeout_ms,
+ *                      SQLite's locks do not hold: give a path on a local one,
+ *                     -EMLINK if the file has a hard link: remove it; or is itself a bind mount: mount its folder instead,
+ *                     -EBUSY if other processes kept the file locked beyond timeout_ms: try again, or allow more time,
  *                     -ECHILD in a process that was made by _Fork(3), clone(2) or vfork(2),
  *                     -ENOMEM, -ENOTRECOVERABLE.
  */
@@ -479,8 +505,10 @@ int dss_init_uri(struct dss_handle *handle, const char *uri);
 /**
  * Close a handle. No lock is released by it: a lock belongs to its owner's name, not to a handle or a process.
  *
- * Calls that other threads have under way on the handle end as they would have, later ones give -EBADF. NULL, a handle
- * that is not open, and a second call are harmless.
+ * Calls that other threads have under way on the handle end as they would have, but a dss_lockv() that waits for others'
+ * locks ends at once with -EBADF; later calls give -EBADF. The memory of the struct may be used again as soon as no thread
+ * will begin another call with it. A copy of the struct is the same handle and is closed with it. The last dss_fini() of the
+ * process waits for the end of the keepalive thread. NULL, a handle that is not open, and a second call are harmless.
  *
  * @param[in,out]  handle  Handle to close, or NULL. Its dh_conn is NULL afterwards.
  */
@@ -501,7 +529,7 @@ void dss_fini(struct dss_handle *handle);
  * @return                      0 on success: the lock is held, and will be after a crash or a power cut,
  *                             -EEXIST if the lock is held, also by the same owner; dss_last_error() says by whom and
  *                              since when. Try again after its dss_unlock(),
- *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+ *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_lock(struct dss_handle *handle, const char *lock_id, const char *lock_owner);
 
@@ -518,7 +546,7 @@ int dss_lock(struct dss_handle *handle, const char *lock_id, const char *lock_ow
  *                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked, perhaps by force, or its lease
  *                              is over; whoever refreshes believed to hold it and must stop,
  *                             -EACCES (EACCESS) if the lock owner does not match: another owner holds the lock now,
- *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+ *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_lock_refresh(struct dss_handle *handle, const char *lock_id, const char *lock_owner);
 
@@ -526,7 +554,8 @@ int dss_lock_refresh(struct dss_handle *handle, const char *lock_id, const char 
  * Release a lock.
  *
  * If \a lock_owner is NULL, remove the lock without considering the previous owner. This is for a holder that is gone
- * for good: one that still works would go on without protection. The next holder is told (DSS_GRANT_OWNERDEAD).
+ * for good: one that still works would go on without protection. The next holder is
+ * told, if it takes the lock with dss_lockv() (DSS_GRANT_OWNERDEAD).
  *
  * @param[in]   handle          DSS handle.
  * @param[in]   lock_id         Lock identifier, as for dss_lock().
@@ -535,7 +564,7 @@ int dss_lock_refresh(struct dss_handle *handle, const char *lock_id, const char 
  *                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked before, perhaps by force, or its
  *                              lease is over,
  *                             -EACCES (EACCESS) if the lock owner does not match: nothing was released,
- *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+ *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_unlock(struct dss_handle *handle, const char *lock_id, const char *lock_owner);
 
@@ -554,7 +583,7 @@ int dss_unlock(struct dss_handle *handle, const char *lock_id, const char *lock_
  * @return                      0 on success,
  *                             -ENOMEM if the \a lock_owner string cannot be allocated,
  *                             -ENOLCK (ENOLOCK) if the lock does not exist,
- *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+ *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_lock_status(struct dss_handle *handle, const char *lock_id, char **lock_owner, struct timeval *lock_timestamp);
 
@@ -563,8 +592,11 @@ int dss_lock_status(struct dss_handle *handle, const char *lock_id, char **lock_
  *
  * It is one transaction: nobody ever sees a part of it, and callers of overlapping sets can't deadlock. With a wait_ms the
  * call waits for those who hold the locks. Callers that wait are served in the order in which they came; one that waits for
- * several locks and can't have them all lets others pass for most of the time. While waiting, signal handlers run, and
- * dss_fini() of the handle from another thread ends the wait; thread cancellation waits for the end of the call.
+ * several locks and can't have them all lets others pass for most of the time. A call that does not wait, such as dss_lock(),
+ * takes what is free even if others wait for it, and so does DSS_LOCK_RESUME. A lock that the same lock_owner holds is in the
+ * way, too, unless DSS_LOCK_RESUME is set: with a wait_ms of less than 0 a caller may wait for itself for ever. While waiting,
+ * signal handlers run, and dss_fini() of the handle from another thread ends the wait; thread cancellation waits for the end
+ * of the call.
  *
  * @param[in]   handle      DSS handle.
  * @param[in]   lock_ids    Lock identifiers, each as for dss_lock(), no two of them the same.
@@ -574,19 +606,21 @@ int dss_lock_status(struct dss_handle *handle, const char *lock_id, char **lock_
  * @param[out]  ret_grants  Array of count grants, or NULL. On success the rc of each lock that was taken is 0; with
  *                          DSS_LOCK_ANY that of the others is -EEXIST. On -EEXIST, -ETIMEDOUT, -EINTR and the -EBADF of a
  *                          handle that was closed meanwhile, rc is -EEXIST for the locks that were in the way and -ECANCELED
- *                          for the others; on other failures it is what the call returns. Untouched after a bad argument.
+ *                          for the others; on other failures it is what the call returns. Untouched after a bad handle or argument.
  * @return                  0 on success; never with a lease that is over already,
- *                         -EEXIST if a lock is held and wait_ms is 0; dss_last_error() says by whom,
- *                         -ETIMEDOUT if wait_ms has passed; nothing was taken,
+ *                         -EEXIST if wait_ms is 0 and a lock is held, or with DSS_LOCK_ANY all are; dss_last_error() says by
+ *                          whom: try again later, or give a wait_ms,
+ *                         -ETIMEDOUT if wait_ms has passed; nothing was taken: try again,
  *                         -EINTR if a signal handler ran while the call waited, with or without SA_RESTART; nothing was
- *                          taken: call again to go on waiting,
- *                         -EINVAL if lock_ids is NULL, count is 0, an id stands in it twice, opts->size is smaller than in
+ *                          taken: call again to go on waiting. A signal that came before the call does not end it, and one
+ *                          that comes when the locks are just had gives 0: look at a flag of your own, too,
+ *                         -EINVAL if lock_ids or one of its elements is NULL, count is 0, an id stands in it twice, opts->size is smaller than in
  *                          the first release or larger and has unknown fields that are not 0, flags has unknown bits, or
  *                          DSS_LOCK_KEEPALIVE comes without a ttl_ms,
  *                         -E2BIG if count is more than DSS_LOCK_IDS_MAX,
  *                         -ERANGE if ttl_ms is out of range,
  *                         -ENAMETOOLONG also if the note is too long,
- *                         -EBADF and others: see "Errors of every call" above.
+ *                         -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_lockv(struct dss_handle *handle, const char *const *lock_ids, size_t count, const char *lock_owner,
               const struct dss_lock_opts *opts, struct dss_grant *ret_grants);
@@ -604,14 +638,15 @@ int dss_lockv(struct dss_handle *handle, const char *const *lock_ids, size_t cou
  * @param[in]   tokens      Array of count tokens, each that of the grant that is meant, or 0 to leave it unchecked; NULL: all
  *                          unchecked. Without tokens, an owner whose lock was lost and taken anew under the same name
  *                          refreshes the other one's lock.
- * @param[out]  ret_grants  Array of count grants, or NULL: token and left_ms of each that was refreshed, and the rc of each.
- *                          Untouched after a bad argument.
+ * @param[out]  ret_grants  Array of count grants, or NULL: token and left_ms of each that was refreshed, and the rc of each;
+ *                          flags is 0.
+ *                          Untouched after a bad handle or argument.
  * @return                  0 on success, else the rc of the first lock that could not be refreshed:
  *                         -ENOLCK if the lock does not exist (any more): whoever refreshes has lost it and must stop,
  *                         -EACCES if it is another owner's,
  *                         -ESTALE if it is this owner's, but under another token: another incarnation holds it,
  *                         -EINVAL, -E2BIG, -ENAMETOOLONG as dss_lockv(),
- *                         -EBADF and others: see "Errors of every call" above.
+ *                         -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_lock_refreshv(struct dss_handle *handle, const char *const *lock_ids, size_t count, const char *lock_owner,
                       const uint64_t *tokens, struct dss_grant *ret_grants);
@@ -627,13 +662,13 @@ int dss_lock_refreshv(struct dss_handle *handle, const char *const *lock_ids, si
  * @param[in]   count       How many: 1 to DSS_LOCK_IDS_MAX.
  * @param[in]   lock_owner  Name of the lock owner, as for dss_lock(), or NULL.
  * @param[in]   tokens      Array of count tokens, as for dss_lock_refreshv(), or NULL.
- * @param[out]  ret_rcs     Array of count codes, or NULL: what became of each. Untouched after a bad argument.
+ * @param[out]  ret_rcs     Array of count codes, or NULL: what became of each. Untouched after a bad handle or argument.
  * @return                  0 on success, else the first code in ret_rcs that is not 0:
  *                         -ENOLCK if the lock does not exist (any more),
  *                         -EACCES if it is another owner's,
  *                         -ESTALE if its token is another one,
  *                         -EINVAL, -E2BIG, -ENAMETOOLONG as dss_lockv(),
- *                         -EBADF and others: see "Errors of every call" above.
+ *                         -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_unlockv(struct dss_handle *handle, const char *const *lock_ids, size_t count, const char *lock_owner,
                 const uint64_t *tokens, int *ret_rcs);
@@ -649,12 +684,12 @@ int dss_unlockv(struct dss_handle *handle, const char *const *lock_ids, size_t c
  * @param[in]   from_owner  Name of the owner who gives it, or NULL: whoever holds it.
  * @param[in]   from_token  Token of the grant that is meant, or 0 to leave it unchecked.
  * @param[in]   to_owner    Name of the new owner, as for dss_lock(); it may be the same.
- * @param[out]  ret_grant   The new grant, or NULL. Zero after a failure but for its rc; untouched after a bad argument.
+ * @param[out]  ret_grant   The new grant, or NULL. Zero after a failure but for its rc; untouched after a bad handle or argument.
  * @return                  0 on success,
  *                         -ENOLCK if the lock does not exist (any more),
  *                         -EACCES if it is not from_owner's,
  *                         -ESTALE if its token is not from_token,
- *                         -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+ *                         -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_lock_transfer(struct dss_handle *handle, const char *lock_id, const char *from_owner, uint64_t from_token,
                       const char *to_owner, struct dss_grant *ret_grant);
@@ -673,10 +708,10 @@ int dss_lock_transfer(struct dss_handle *handle, const char *lock_id, const char
  * @return                0 at the end of the list, else what callback returned: choose a positive number, to tell it from
  *                        an error,
  *                       -EINVAL if callback is NULL, filter->size is smaller than in the first release or larger and has
- *                        unknown fields that are not 0, flags has unknown bits, or a name is empty and no prefix,
+ *                        unknown fields that are not 0, flags has unknown bits, or a name is empty and its ..._PREFIX flag is not set,
  *                       -ENAMETOOLONG if a name is too long,
  *                       -EINTR if the list was cut short because this process forked: start it again,
- *                       -EBADF and others: see "Errors of every call" above; timeout_ms counts for each page of some locks.
+ *                       -EBADF and others: see "ERRORS OF EVERY CALL" above; timeout_ms counts for each page of some locks.
  */
 int dss_lock_list(struct dss_handle *handle, const struct dss_filter *filter, dss_lock_cb callback, void *arg);
 
@@ -684,33 +719,37 @@ int dss_lock_list(struct dss_handle *handle, const struct dss_filter *filter, ds
  * Remove the locks that a filter lets through, whoever holds them: those of owners who are gone for good.
  *
  * Each is removed only if its token is still the one that was seen: a lock that was unlocked and taken anew meanwhile
- * stays. The next holder of each is told so (DSS_GRANT_OWNERDEAD). With a callback, each lock is removed by itself and
+ * stays; with a min_age_ms, so does one that was refreshed. The next holder of each is told so (DSS_GRANT_OWNERDEAD). With a callback, each lock is removed by itself and
  * shown after that; without one, many are removed together, which is faster. What was removed before a failure or the
  * callback's end of it stays removed.
  *
  * @param[in]   handle    DSS handle.
- * @param[in]   filter    Which locks. One that names neither id nor owner nor age removes every lock, and needs
- *                        DSS_FILTER_EVERYTHING.
+ * @param[in]   filter    Which locks. One that names neither id nor owner nor age (an empty prefix names nothing) removes
+ *                        every lock, and needs DSS_FILTER_EVERYTHING.
  * @param[in]   callback  Called for each lock when it was removed, in the order of the ids, or NULL.
  * @param[in]   arg       Passed to callback as it is.
  * @return                0 at the end, else what callback returned; no further lock is removed then,
  *                       -EPERM if filter is NULL or empty and DSS_FILTER_EVERYTHING is not set; nothing was removed,
- *                       -EINVAL, -ENAMETOOLONG, -EINTR as dss_lock_list(),
- *                       -EBADF and others: see "Errors of every call" above; timeout_ms counts for each removal.
+ *                       -EINVAL as dss_lock_list(), but callback may be NULL; -ENAMETOOLONG, -EINTR as dss_lock_list(),
+ *                       -EBADF and others: see "ERRORS OF EVERY CALL" above; timeout_ms counts for each removal.
  */
 int dss_lock_clean(struct dss_handle *handle, const struct dss_filter *filter, dss_lock_cb callback, void *arg);
 
 /**
  * How long a grant is still in time. The store is not asked, so it is quick enough to ask before each step of a long work.
  *
+ * It tells the end of the lease, and not that somebody removed, transferred or resumed the lock: this handle learns of that
+ * by its next call for the lock, or with DSS_LOCK_KEEPALIVE by the next renewal. After this handle's dss_lock_transfer() it
+ * tells the lease of the new owner.
+ *
  * @param[in]   handle       DSS handle.
  * @param[in]   lock_id      Lock identifier, as for dss_lock().
  * @param[in]   token        Token of the grant, or 0 for whichever this handle has of that lock.
  * @param[out]  ret_left_ms  The time left in milliseconds, more than 0; INT64_MAX for a lock that never expires. 0 on
- *                           failure. It may be NULL.
+ *                           failure, but untouched after a bad handle or argument. It may be NULL.
  * @return                   0 while a grant that this handle made or refreshed is in time,
  *                          -ENOLCK if its lease is over, its loss is known, or it is not this handle's in this process,
- *                          -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+ *                          -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_lock_left(struct dss_handle *handle, const char *lock_id, uint64_t token, int64_t *ret_left_ms);
 
@@ -722,19 +761,22 @@ int dss_lock_left(struct dss_handle *handle, const char *lock_id, uint64_t token
  * @param[in]   handle  DSS handle.
  * @return              The descriptor, the same one each time. It is the handle's: do not read, write or close it;
  *                      dss_fini() closes it. It is close-on-exec. A forked child gets one of its own by this call;
- *                      its parent's is closed in it,
+ *                      its parent's stays open in it and is of no use there,
  *                     -EMFILE, -ENOMEM if none can be had,
- *                     -EBADF and others: see "Errors of every call" above.
+ *                     -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_event_fd(struct dss_handle *handle);
 
 /**
  * Take the oldest event that waits.
  *
+ * A handle keeps 65536 events; beyond that the oldest are dropped. Of a lock that was at risk and safe again several times,
+ * the last turn is kept. Events wait also before the first dss_event_fd().
+ *
  * @param[in]   handle     DSS handle.
  * @param[out]  ret_event  The event, or NULL to drop it. Zero if there is none.
  * @return                 1 if there was an event, 0 if there was none; it does not wait,
- *                        -EBADF and others: see "Errors of every call" above.
+ *                        -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_event_next(struct dss_handle *handle, struct dss_event *ret_event);
 
@@ -743,7 +785,7 @@ int dss_event_next(struct dss_handle *handle, struct dss_event *ret_event);
  *
  * @param[in]   rc  What a dss_* call returned: 0 or a negative errno.
  * @return          A text in English, never NULL, also for a code that no call returns. It is constant: do not
- *                  free it. May be called from any thread at any time.
+ *                  free it. May be called from any thread, also without an open handle.
  */
 const char *dss_strerror(int rc);
 

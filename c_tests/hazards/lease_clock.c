@@ -6,11 +6,10 @@
  * are counted on a clock that nobody sets, and tokens never go back with the wall clock. The clock is
  * ../preload/clock.c, or libfaketime, each told by a file.
  */
-#include "hazard.h"
+#include "clocks.h"
 
 #include <sys/mman.h>
 
-#define HOUR ((int64_t)3600 * 1000000)
 #define TTL_MS 2000
 /* How much later than its end a lease may be given to one who waits for it, on a machine that is busy. */
 #define LATE_MS 1500
@@ -46,33 +45,6 @@ static int64_t boot_ms(void)
 }
 
 /* ---- The clock. ---- */
-
-static int64_t now_us(void)
-{
-    struct timeval now;
-
-    CHECK(gettimeofday(&now, NULL) == 0);
-    return test_microseconds(now);
-}
-
-/* Tells the preloaded clock its distance from the right time, by the file in which it looks. */
-static void set_clock(int64_t offset_us)
-{
-    const char *fake_time = getenv("FAKETIME_TIMESTAMP_FILE"), *path = getenv("DSS_TEST_CLOCK");
-
-    if (fake_time != NULL) {
-        char text[32];
-
-        snprintf(text, sizeof(text), "%+lld\n", (long long)(offset_us / 1000000));
-        write_text(fake_time, text);
-    } else {
-        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-        CHECK(fd >= 0);
-        CHECK(pwrite(fd, &offset_us, sizeof(offset_us), 0) == (ssize_t)sizeof(offset_us));
-        close(fd);
-    }
-}
 
 /* Without these checks the test would pass because no clock ever moved, or fail because all of them did. */
 static void step_clock(int64_t step_us)

@@ -483,7 +483,10 @@ static void full_disk(const char *uri, const char *path, const char *side, const
     CHECK(!exists(side));
 }
 
-/* In memory: how long a disk takes shall not be taken for how long a waiter waits, and it has to be full once. */
+/*
+ * In memory: how long a disk takes shall not be taken for how long a waiter waits, and it has to be full once. The log of
+ * those who contend for a second needs some room.
+ */
 static void on_a_disk_of_our_own(void *arg)
 {
     const char *folder = arg;
@@ -491,7 +494,7 @@ static void on_a_disk_of_our_own(void *arg)
     char *uri;
 
     private_mounts();
-    mount_tmpfs(folder, "size=4m");
+    mount_tmpfs(folder, "size=64m");
     snprintf(path, sizeof(path), "%s/dss.db", folder);
     snprintf(side, sizeof(side), "%s-wait", path);
     uri = sqlite_uri(path, "");

@@ -1,12 +1,11 @@
-//! What a handle can do with locks, but for lists: each call becomes a request, and its answer what the caller wants to
-//! know.
+//! What a handle can do with locks that are held, and with events: each call becomes a request, and its answer what the
+//! caller wants to know. Taking locks is in [`super::take`], lists are in [`super::list`].
 
 use super::{
     events::Event,
     gate::Inside,
     handle::{Handle, Session},
     keepalive,
-    wait::Patience,
 };
 use crate::{
     clock,
@@ -14,29 +13,11 @@ use crate::{
         error::{Code, Error},
         lease::Deadline,
         lock::{End, Entry},
-        name::{LockId, Note, Owner},
-        request::{Denial, Grant, InTheWay, Reply, Request, Wanted},
+        name::{LockId, Owner},
+        request::{Denial, Grant, Reply, Request},
     },
-    mutant,
 };
-use std::{
-    os::fd::RawFd,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-/// What a caller asks of `lockv`.
-pub struct Ask {
-    pub ids: Vec<LockId>,
-    pub owner: Owner,
-    pub ttl_ms: u64,
-    /// How long to wait for those who hold the locks; None: for ever.
-    pub wait: Option<Duration>,
-    pub note: Note,
-    pub any: bool,
-    pub resume: bool,
-    pub keep: bool,
-}
+use std::{os::fd::RawFd, time::Instant};
 
 /// A lock that the caller holds.
 #[derive(Clone, Copy, Debug)]
@@ -48,24 +29,12 @@ pub struct Granted {
     pub owner_dead: bool,
 }
 
-/// Why nothing was taken, and the code of each id.
-pub struct Refusal {
-    pub error: Error,
-    pub codes: Vec<Code>,
-}
-
-impl Refusal {
-    pub fn of_all(error: Error, count: usize) -> Refusal {
-        Refusal { codes: vec![error.code; count], error }
-    }
-}
-
 /// For each id, the grant or why there is none.
 pub type Each = Vec<Result<Granted, Error>>;
 
 impl Granted {
     /// None if the lease is over already.
-    fn new(grant: &Grant, asked_us: i64, is_new: bool) -> Option<Granted> {
+    pub(super) fn new(grant: &Grant, asked_us: i64, is_new: bool) -> Option<Granted> {
         Some(Granted {
             token: grant.token,
             left_ms: Deadline::of(asked_us, grant.ttl_ms).left_ms(clock::boot_us())?,
@@ -76,68 +45,6 @@ impl Granted {
 }
 
 impl Handle {
-    /// Takes the locks: for each id what was granted, None for those that `any` has passed over.
-    pub fn lockv(&self, ask: Ask, inside: &mut Inside) -> Result<Vec<Option<Granted>>, Refusal> {
-        let count = ask.ids.len();
-        let session = self.ready(&ask, inside).map_err(|error| Refusal::of_all(error, count))?;
-        let wanted = Arc::new(Wanted {
-            ids: ask.ids,
-            owner: ask.owner,
-            client: session.client.clone(),
-            attempt: session.attempts.next(),
-            ttl_ms: ask.ttl_ms,
-            note: ask.note,
-            any: ask.any,
-            resume: ask.resume,
-        });
-        let taken = self.take(&session, wanted, Patience::of(ask.wait), ask.keep, inside);
-        if ask.keep && taken.is_ok() {
-            keepalive::look_again();
-        }
-        taken
-    }
-
-    /// The session of a call that takes locks, and the thread that keeps them.
-    fn ready(&self, ask: &Ask, inside: &mut Inside) -> Result<Arc<Session>, Error> {
-        let session = self.session(clock::instant() + self.timeout, inside)?;
-        if ask.keep {
-            keepalive::start(inside)?;
-        }
-        Ok(session)
-    }
-
-    /// Asks the store once for the locks. The answer comes in time, or the locks are given back and asked for anew.
-    pub(super) fn try_to_take(
-        &self,
-        session: &Session,
-        wanted: &mut Arc<Wanted>,
-        keep: bool,
-        inside: &mut Inside,
-    ) -> Result<Result<Vec<Option<Granted>>, InTheWay>, Error> {
-        let deadline = clock::instant() + self.timeout;
-        loop {
-            let asked = wanted.clone();
-            // A resume may end a lock of this very handle, which is no loss to tell.
-            let ends: &[LockId] = if wanted.resume { &asked.ids } else { &[] };
-            let ask = |inside: &mut Inside| ask_once(session, &asked, keep, deadline, inside);
-            let granted = match self.ending(session, ends, ask, inside)? {
-                Ok(granted) => granted,
-                Err(in_the_way) => return Ok(Err(in_the_way)),
-            };
-            if let Some(in_time) = granted {
-                return Ok(Ok(in_time));
-            }
-            let late = Request::Withdraw { ids: wanted.ids.clone(), attempt: wanted.attempt };
-            session.store.call(late, deadline, inside)?;
-            if clock::instant() >= deadline {
-                let text = "the locks were granted, but their leases ran out before the answer came: try again, or ask for \
-                            longer ones";
-                return Err(Error::new(Code::Busy, text));
-            }
-            Arc::make_mut(wanted).attempt = session.attempts.next();
-        }
-    }
-
     pub fn refreshv(
         &self,
         ids: Vec<LockId>,
@@ -145,23 +52,17 @@ impl Handle {
         tokens: Vec<u64>,
         inside: &mut Inside,
     ) -> Result<Each, Error> {
-        let session = self.session(clock::instant() + self.timeout, inside)?;
-        let asked_us = clock::boot_us();
-        let request = Request::Refresh { ids: ids.clone(), owner: Some(owner.clone()), tokens: tokens.clone() };
-        let results = self.each(&session, request, inside)?;
-        let mut holdings = session.holdings();
-        let named = ids.iter().zip(tokens.iter().copied().chain(std::iter::repeat(0)));
-        Ok(named
-            .zip(results)
-            .map(|((id, token), result)| {
-                match &result {
-                    Ok(grant) => holdings.refreshed(id, &owner, grant, asked_us),
-                    Err(denial) => holdings.denied(id, Some(&owner), token, denial),
-                }
-                let grant = result.map_err(|denial| denial.error)?;
-                Granted::new(&grant, asked_us, false).ok_or_else(|| late(id))
-            })
-            .collect())
+        let deadline = clock::instant() + self.timeout;
+        let session = self.session(deadline, inside)?;
+        loop {
+            let each = refresh_once(&session, &ids, &owner, &tokens, deadline, inside)?;
+            // A lease that was over before the answer came is asked for anew: in the store it may still run.
+            if each.iter().any(|result| matches!(result, Ok(None))) && clock::instant() < deadline {
+                continue;
+            }
+            let in_time = |(result, id): (Result<Option<Granted>, Error>, &LockId)| result?.ok_or_else(|| late(id));
+            return Ok(each.into_iter().zip(&ids).map(in_time).collect());
+        }
     }
 
     pub fn unlockv(
@@ -172,7 +73,7 @@ impl Handle {
         inside: &mut Inside,
     ) -> Result<Vec<Result<(), Error>>, Error> {
         let session = self.session(clock::instant() + self.timeout, inside)?;
-        let results = self.release(&session, ids, owner, tokens, inside)?;
+        let results = self.release(&session, ids, owner, tokens, Vec::new(), inside)?;
         Ok(results.into_iter().map(|result| result.map(drop).map_err(|denial| denial.error)).collect())
     }
 
@@ -183,15 +84,16 @@ impl Handle {
         ids: Vec<LockId>,
         owner: Option<Owner>,
         tokens: Vec<u64>,
+        seen_us: Vec<i64>,
         inside: &mut Inside,
     ) -> Result<Vec<Result<Grant, Denial>>, Error> {
-        let request = Request::Unlock { ids: ids.clone(), owner: owner.clone(), tokens: tokens.clone() };
+        let meant = meant(session, &ids, &tokens);
+        let request = Request::Unlock { ids: ids.clone(), owner: owner.clone(), tokens, seen_us };
         let end = |inside: &mut Inside| {
-            let results = self.each(session, request, inside)?;
+            let results = each(session, request, clock::instant() + self.timeout, inside)?;
             let mut holdings = session.holdings();
-            let named = ids.iter().zip(tokens.iter().copied().chain(std::iter::repeat(0)));
-            named.zip(&results).for_each(|((id, token), result)| match result {
-                Ok(_) => holdings.released(id),
+            ids.iter().zip(meant).zip(&results).for_each(|((id, token), result)| match result {
+                Ok(grant) => holdings.released(id, grant),
                 Err(denial) => holdings.denied(id, owner.as_ref(), token, denial),
             });
             drop(holdings);
@@ -259,20 +161,8 @@ impl Handle {
         self.session_of_process().and_then(|session| session.holdings().events.pop())
     }
 
-    pub(super) fn each(
-        &self,
-        session: &Session,
-        request: Request,
-        inside: &mut Inside,
-    ) -> Result<Vec<Result<Grant, Denial>>, Error> {
-        match session.store.call(request, clock::instant() + self.timeout, inside)? {
-            Reply::Each(results) => Ok(results),
-            other => Err(unexpected(&other)),
-        }
-    }
-
     /// Does what may end locks of this handle, so that their end is not taken for a loss.
-    fn ending<T>(
+    pub(super) fn ending<T>(
         &self,
         session: &Session,
         ids: &[LockId],
@@ -290,34 +180,46 @@ impl Handle {
     }
 }
 
-/// None if the leases were over before the answer came.
-type InTime = Option<Vec<Option<Granted>>>;
+/// The tokens of the grants that a call is about: those that it names, else those that this handle knows.
+fn meant(session: &Session, ids: &[LockId], tokens: &[u64]) -> Vec<u64> {
+    let mut meant = session.holdings().tokens(ids);
+    meant.iter_mut().zip(tokens).filter(|(_, named)| **named != 0).for_each(|(meant, named)| *meant = *named);
+    meant
+}
 
-fn ask_once(
+fn each(
     session: &Session,
-    wanted: &Arc<Wanted>,
-    keep: bool,
+    request: Request,
     deadline: Instant,
     inside: &mut Inside,
-) -> Result<Result<InTime, InTheWay>, Error> {
-    let asked_us = clock::boot_us();
-    let grants = match session.store.call(Request::Lock(wanted.clone()), deadline, inside)? {
-        Reply::Granted(grants) => grants,
-        Reply::Refused(in_the_way) => return Ok(Err(in_the_way)),
-        other => return Err(unexpected(&other)),
-    };
-    let mut granted = Vec::with_capacity(grants.len());
-    for grant in &grants {
-        match grant.as_ref().map(|grant| Granted::new(grant, asked_us, true)) {
-            Some(None) if !mutant::on("late_grant") => return Ok(Ok(None)),
-            in_time => granted.push(in_time.flatten()),
-        }
+) -> Result<Vec<Result<Grant, Denial>>, Error> {
+    match session.store.call(request, deadline, inside)? {
+        Reply::Each(results) => Ok(results),
+        other => Err(unexpected(&other)),
     }
+}
+
+/// Refreshes the locks; None for one whose lease was over before the answer came.
+fn refresh_once(
+    session: &Session,
+    ids: &[LockId],
+    owner: &Owner,
+    tokens: &[u64],
+    deadline: Instant,
+    inside: &mut Inside,
+) -> Result<Vec<Result<Option<Granted>, Error>>, Error> {
+    let (meant, asked_us) = (meant(session, ids, tokens), clock::boot_us());
+    let request = Request::Refresh { ids: ids.to_vec(), owner: Some(owner.clone()), tokens: tokens.to_vec() };
+    let results = each(session, request, deadline, inside)?;
     let mut holdings = session.holdings();
-    for (id, grant) in wanted.ids.iter().zip(&grants) {
-        grant.iter().for_each(|grant| holdings.granted(id, &wanted.owner, grant, asked_us, keep));
-    }
-    Ok(Ok(Some(granted)))
+    let note = |((id, token), result): ((&LockId, u64), Result<Grant, Denial>)| {
+        match &result {
+            Ok(grant) => holdings.refreshed(id, owner, grant, asked_us),
+            Err(denial) => holdings.denied(id, Some(owner), token, denial),
+        }
+        result.map(|grant| Granted::new(&grant, asked_us, false)).map_err(|denial| denial.error)
+    };
+    Ok(ids.iter().zip(meant).zip(results).map(note).collect())
 }
 
 fn late(id: &LockId) -> Error {

@@ -8,7 +8,7 @@ use crate::{
     },
     sys::events::Signpost,
 };
-use std::{collections::VecDeque, os::fd::RawFd};
+use std::{collections::VecDeque, mem, os::fd::RawFd};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -35,9 +35,6 @@ pub struct Events {
     waiting: VecDeque<Event>,
     /// Raised while any wait; made when the host asks for it.
     signpost: Option<Signpost>,
-    /// The number that it had in the process which this one was forked from: it may stand in a poll set of the host, so the
-    /// new one gets another.
-    of_parent: Option<RawFd>,
 }
 
 impl Events {
@@ -60,9 +57,10 @@ impl Events {
         }
     }
 
-    /// Closes what is the parent's. It is the first thing that a forked child does, so the number is nobody else's yet.
-    pub fn of_child(self) -> Events {
-        Events { of_parent: self.signpost.as_ref().map(Signpost::fd).or(self.of_parent), ..Events::default() }
+    /// In a forked child. The descriptor stays open: its number may stand in a poll set of the host, and must not become that
+    /// of another file.
+    pub fn leave_to_parent(self) {
+        mem::forget(self.signpost);
     }
 
     pub fn pop(&mut self) -> Option<Event> {
@@ -77,7 +75,7 @@ impl Events {
         if let Some(signpost) = &self.signpost {
             return Ok(signpost.fd());
         }
-        let signpost = Signpost::new(self.of_parent).map_err(|error| {
+        let signpost = Signpost::new().map_err(|error| {
             let code = error.raw_os_error().map_or(Code::Io, Code::of_errno);
             Error::new(code, format!("no descriptor for events can be had: {error}"))
         })?;

@@ -5,7 +5,7 @@
 
 use super::{
     attempt::Series,
-    gate::Inside,
+    gate::{self, Inside},
     holdings::Holdings,
     keepalive,
     registry::{self, Shared},
@@ -44,6 +44,8 @@ pub struct Handle {
     closed: AtomicBool,
     /// Calls that wait for a lock, to be woken when the handle is closed.
     waiting: Mutex<Vec<Address>>,
+    /// The process that it is of.
+    generation: u64,
 }
 
 /// A handle's use of its store, in one process.
@@ -58,17 +60,26 @@ pub(super) struct Session {
 pub fn open(uri: &Uri, inside: &mut Inside) -> Result<usize, Error> {
     let deadline = clock::instant() + uri.timeout;
     let place = Place::find(&uri.target)?;
-    let session = RwLock::new(Arc::new(Session::open(&place, deadline, inside)?));
-    let (closed, waiting) = (AtomicBool::new(false), Mutex::default());
-    let handle = Arc::new(Handle { place, timeout: uri.timeout, session, closed, waiting });
+    let session = Arc::new(Session::open(&place, deadline, inside)?);
+    let handle = Arc::new(Handle::new(place, uri.timeout, session));
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     HANDLES.write().unwrap_or_else(PoisonError::into_inner).insert(number, handle);
     Ok(number)
 }
 
 pub fn find(number: usize, _inside: &Inside) -> Result<Arc<Handle>, Error> {
-    let handles = HANDLES.read().unwrap_or_else(PoisonError::into_inner);
-    handles.get(&number).cloned().ok_or_else(not_open)
+    let found = HANDLES.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned().ok_or_else(not_open)?;
+    if found.generation == gate::generation() {
+        return Ok(found);
+    }
+    // Threads of the parent that were in a call at the fork are not here to let go of it: the child has one of its own.
+    let mut handles = HANDLES.write().unwrap_or_else(PoisonError::into_inner);
+    let slot = handles.get_mut(&number).ok_or_else(not_open)?;
+    if slot.generation != gate::generation() {
+        let session = slot.session.read().unwrap_or_else(PoisonError::into_inner).clone();
+        *slot = Arc::new(Handle::new(slot.place.clone(), slot.timeout, session));
+    }
+    Ok(slot.clone())
 }
 
 /// Takes the handle out of the table. Calls that are under way in other threads end as they would, but those that wait for
@@ -91,12 +102,11 @@ pub(super) fn none_is_open() -> bool {
     HANDLES.read().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
-/// In a forked child: what its parent holds is not renewed here, and its events are its own.
+/// In a forked child: what its parent holds is not renewed here, and its events are its own. (Nothing is allocated here: a
+/// checker's own malloc may be in the middle of something.)
 pub(super) fn forget_parent() {
     for handle in HANDLES.read().unwrap_or_else(PoisonError::into_inner).values() {
-        handle.waiting().clear();
-        let session = handle.session.read().unwrap_or_else(PoisonError::into_inner);
-        session.holdings().forget();
+        handle.session.read().unwrap_or_else(PoisonError::into_inner).holdings().forget();
     }
 }
 
@@ -123,6 +133,11 @@ fn client() -> Arc<str> {
 }
 
 impl Handle {
+    fn new(place: Place, timeout: Duration, session: Arc<Session>) -> Handle {
+        let (session, closed, waiting) = (RwLock::new(session), AtomicBool::new(false), Mutex::default());
+        Handle { place, timeout, session, closed, waiting, generation: gate::generation() }
+    }
+
     /// The session of this process: a forked child opens its own.
     pub(super) fn session(&self, deadline: Instant, inside: &mut Inside) -> Result<Arc<Session>, Error> {
         let current = self.session.read().unwrap_or_else(PoisonError::into_inner).clone();

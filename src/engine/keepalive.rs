@@ -54,16 +54,20 @@ fn keeper() -> MutexGuard<'static, Option<Keeper>> {
     KEEPER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts the thread, if it does not run yet. Signals are blocked inside the gate, and so they are in the new thread from its
-/// first instruction.
-pub fn start(_inside: &Inside) -> Result<(), Error> {
+/// Starts the thread, if it does not run yet. It has all signals blocked from its first instruction on.
+pub fn start(handle: &Handle, _inside: &Inside) -> Result<(), Error> {
     let mut keeper = keeper();
     if keeper.is_some() {
         return Ok(());
     }
+    // Nobody would end it, if this was the last handle.
+    if handle.is_closed() {
+        return Err(handle::not_open());
+    }
     let control = Arc::<Control>::default();
     let of_thread = control.clone();
-    let thread = thread::Builder::new().name("dss-keepalive".into()).stack_size(STACK).spawn(move || run(&of_thread));
+    let builder = thread::Builder::new().name("dss-keepalive".into()).stack_size(STACK);
+    let thread = signals::while_all_blocked(|| builder.spawn(move || run(&of_thread)));
     let thread = thread.map_err(|error| {
         Error::new(Code::NoMemory, format!("the thread that renews locks can't be started: {error}; raise the limit"))
     })?;
@@ -106,7 +110,6 @@ pub fn forget_thread() {
 }
 
 fn run(control: &Control) {
-    signals::block_all();
     while !control.stop.load(Ordering::Acquire) {
         // A defect costs this round; what is not renewed is told as lost.
         let next_us = panics::contain(|| gate::enter().map(|mut inside| round(&mut inside)));

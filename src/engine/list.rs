@@ -4,6 +4,7 @@ use super::{
     gate::Inside,
     handle::{Handle, Session},
     queue::Pause,
+    registry,
 };
 use crate::{
     clock,
@@ -59,7 +60,7 @@ impl Handle {
         while let Some((tick, page)) = self.next_page(&session, &mut scan, inside)? {
             let size = if show.is_some() { 1 } else { page.len().max(1) };
             for part in page.chunks(size) {
-                let removed = self.remove(&session, part, inside)?;
+                let removed = self.remove(&session, part, scan.filter.min_age_ms > 0, inside)?;
                 let (Some(show), [(id, entry)], true) = (&mut show, part, removed) else { continue };
                 let rc = inside.outside(|| show(&listed(id, entry, tick)))?;
                 if rc != 0 {
@@ -84,11 +85,19 @@ impl Handle {
         Ok(None)
     }
 
-    /// Whether the first of them, which is the only one where that matters, was removed by this.
-    fn remove(&self, session: &Session, part: &[(LockId, Entry)], inside: &mut Inside) -> Result<bool, Error> {
+    /// Whether the first of them, which is the only one where that matters, was removed by this. By age, one that was refreshed
+    /// meanwhile does not match any more.
+    fn remove(
+        &self,
+        session: &Session,
+        part: &[(LockId, Entry)],
+        by_age: bool,
+        inside: &mut Inside,
+    ) -> Result<bool, Error> {
         let ids = part.iter().map(|(id, _)| id.clone()).collect();
         let tokens = part.iter().map(|(_, entry)| entry.token).collect();
-        let results = self.release(session, ids, None, tokens, inside)?;
+        let seen_us = part.iter().filter(|_| by_age).map(|(_, entry)| entry.refreshed_us).collect();
+        let results = self.release(session, ids, None, tokens, seen_us, inside)?;
         let denials = results.iter().filter_map(|result| result.as_ref().err());
         match denials.map(|denial| &denial.error).find(|error| error.code == Code::Unknown) {
             Some(error) => Err(error.clone()),
@@ -118,6 +127,9 @@ fn listed<'a>(id: &'a LockId, entry: &'a Entry, tick: Tick) -> Listed<'a> {
 
 impl super::Engine {
     fn list(&self, scan: &Scan) -> Result<Snapshot, Fault> {
+        if self.is_broken() {
+            return Err(Fault::Failed(registry::broken()));
+        }
         self.store.lock().unwrap_or_else(PoisonError::into_inner).list(scan)
     }
 }

@@ -11,13 +11,15 @@ mod keepalive;
 pub mod list;
 mod queue;
 mod registry;
+mod take;
 mod wait;
 
 use crate::store::{Fault, Store, pulse::Pulse, waiters::Waiters};
 use attempt::GivenUp;
-pub use calls::{Ask, Granted, Refusal};
+pub use calls::Granted;
 use queue::Queue;
 use std::sync::{Arc, Mutex, PoisonError};
+pub use take::{Ask, Refusal};
 
 /// What all handles of one store share in this process.
 pub struct Engine {
@@ -56,7 +58,7 @@ impl Engine {
     fn close(self) {
         let withdrawals = self.attempts.pending();
         let mut store = self.store.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if !withdrawals.is_empty() {
+        if !withdrawals.is_empty() && !self.queue.is_broken() {
             // Whatever comes of it: nobody is left to be told, and the entry shows in the list.
             let _ = store.apply(&withdrawals.iter().collect::<Vec<_>>());
         }

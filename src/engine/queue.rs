@@ -120,8 +120,8 @@ impl Ticket {
     fn unknown(&self, engine: &Engine) -> Error {
         engine.attempts.withdraw(&self.request);
         let text = format!(
-            "the outcome of a call for {} is unknown ({}): ask dss_lock_status; a lock that this call may have taken is \
-             released with the handle's next call",
+            "the outcome of a call for {} is unknown ({}): a lock that it may have taken is released with the next call, so \
+             take it again; after another call ask dss_lock_status",
             self.subject(),
             self.cause()
         );
@@ -142,10 +142,16 @@ impl Ticket {
     }
 }
 
+impl Queue {
+    pub fn is_broken(&self) -> bool {
+        lock(&self.state).broken
+    }
+}
+
 impl Engine {
     /// Whether a defect was contained, after which nothing is answered any more.
     pub fn is_broken(&self) -> bool {
-        lock(&self.queue.state).broken
+        self.queue.is_broken()
     }
 
     /// Does one request, alone or together with those of other threads, and waits for its answer.

@@ -140,7 +140,7 @@ fn an_unlock_in_doubt_is_never_told_that_nothing_was_done() {
     let (engine, _) = engine(&[Deed::Apply, Deed::LoseAnswer], Deed::Apply);
     assert!(call(&engine, lock("a"), 1000).is_ok());
     let owner = Some(Owner::new(b"a").unwrap());
-    let unlock = Request::Unlock { ids: vec![id()], owner, tokens: Vec::new() };
+    let unlock = Request::Unlock { ids: vec![id()], owner, tokens: Vec::new(), seen_us: Vec::new() };
     assert_eq!(call(&engine, unlock.clone(), 1000), Err(Code::Unknown));
     assert_eq!(call(&engine, unlock, 1000), Err(Code::NoLock));
 }

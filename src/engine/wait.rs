@@ -6,9 +6,10 @@
 //! that owes them.
 
 use super::{
-    calls::{Granted, Refusal, unexpected},
+    calls::{Granted, unexpected},
     gate::Inside,
     handle::{Handle, Session},
+    take::Refusal,
 };
 use crate::{
     clock,
@@ -70,7 +71,7 @@ enum Look {
     InTurn,
     /// It was woken: it is its turn.
     Woken,
-    /// It is time to: whoever should have taken them has not.
+    /// It is time to: whoever should have taken them has not. Only who wants several goes first, while it keeps them.
     BySelf,
 }
 
@@ -168,7 +169,7 @@ impl Waiting<'_> {
             let deadline = clock::instant() + self.handle.timeout;
             let peeked = self.session.store.call(Request::Peek(self.wanted.clone()), deadline, inside);
             match peeked.map_err(of_all)? {
-                Reply::Granted(_) if self.look == Look::InTurn && waiter.others_stand_before() => {
+                Reply::Granted(_) if waiter.others_stand_before(self.look == Look::BySelf) => {
                     self.in_the_way = None;
                     return Ok(None);
                 }

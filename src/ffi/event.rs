@@ -20,7 +20,8 @@ pub const DSS_EVENT_AT_RISK: u32 = 1;
 /// dss_event.type: a lock that was at risk has been renewed.
 pub const DSS_EVENT_SAFE: u32 = 2;
 
-/// dss_event.type: the lock is lost; whoever uses what it protects must stop. reason says how.
+/// dss_event.type: the lock is lost; whoever uses what it protects must stop. reason says how. What others did is found by
+/// the next renewal: within a third of the ttl_ms if the store answers. It may come without a DSS_EVENT_AT_RISK before it.
 pub const DSS_EVENT_LOST: u32 = 3;
 
 /// dss_event.reason: the lease ran out before it could be renewed.
@@ -59,14 +60,18 @@ pub struct dss_event {
 
 /// How long a grant is still in time. The store is not asked, so it is quick enough to ask before each step of a long work.
 ///
+/// It tells the end of the lease, and not that somebody removed, transferred or resumed the lock: this handle learns of that
+/// by its next call for the lock, or with DSS_LOCK_KEEPALIVE by the next renewal. After this handle's dss_lock_transfer() it
+/// tells the lease of the new owner.
+///
 /// @param[in]   handle       DSS handle.
 /// @param[in]   lock_id      Lock identifier, as for dss_lock().
 /// @param[in]   token        Token of the grant, or 0 for whichever this handle has of that lock.
 /// @param[out]  ret_left_ms  The time left in milliseconds, more than 0; INT64_MAX for a lock that never expires. 0 on
-///                           failure. It may be NULL.
+///                           failure, but untouched after a bad handle or argument. It may be NULL.
 /// @return                   0 while a grant that this handle made or refreshed is in time,
 ///                          -ENOLCK if its lease is over, its loss is known, or it is not this handle's in this process,
-///                          -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+///                          -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_lock_left(
     handle: *mut dss_handle,
@@ -92,9 +97,9 @@ pub unsafe extern "C" fn dss_lock_left(
 /// @param[in]   handle  DSS handle.
 /// @return              The descriptor, the same one each time. It is the handle's: do not read, write or close it;
 ///                      dss_fini() closes it. It is close-on-exec. A forked child gets one of its own by this call;
-///                      its parent's is closed in it,
+///                      its parent's stays open in it and is of no use there,
 ///                     -EMFILE, -ENOMEM if none can be had,
-///                     -EBADF and others: see "Errors of every call" above.
+///                     -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_event_fd(handle: *mut dss_handle) -> c_int {
     // SAFETY: by the contract of dss.h, the handle is NULL or valid.
@@ -103,10 +108,13 @@ pub unsafe extern "C" fn dss_event_fd(handle: *mut dss_handle) -> c_int {
 
 /// Take the oldest event that waits.
 ///
+/// A handle keeps 65536 events; beyond that the oldest are dropped. Of a lock that was at risk and safe again several times,
+/// the last turn is kept. Events wait also before the first dss_event_fd().
+///
 /// @param[in]   handle     DSS handle.
 /// @param[out]  ret_event  The event, or NULL to drop it. Zero if there is none.
 /// @return                 1 if there was an event, 0 if there was none; it does not wait,
-///                        -EBADF and others: see "Errors of every call" above.
+///                        -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_event_next(handle: *mut dss_handle, ret_event: *mut dss_event) -> c_int {
     // SAFETY: by the contract of dss.h, pointers are NULL or valid.

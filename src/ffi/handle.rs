@@ -41,8 +41,9 @@ pub struct dss_handle {
 /// with mode 0700). THIS DEFAULT DIFFERS FROM USER TO USER: programs that run as different users and are to share their
 /// locks must set DSS_URI. The environment is read by secure_getenv(3), so a set-user-ID program sees none of it.
 ///
-/// @param[out]  handle  Handle to fill; whatever was in it is overwritten. On failure it is not open: its dh_conn is NULL.
-/// @return              0 on success, else as dss_init_uri(); also -EINVAL if the default is needed and HOME is unset.
+/// @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
+///                      handle stays open until the process ends. On failure its dh_conn is NULL.
+/// @return              0 on success, else as dss_init_uri(); also -EINVAL if the default is needed and HOME is unset or empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
     // SAFETY: the handle is NULL or a struct of the caller's.
@@ -61,33 +62,41 @@ pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
 ///                                 it is gone with the last of them; for unit tests of programs that use the library
 ///
 /// Options follow a '?' and are joined by '&', as in "sqlite:/path/file.db?mode=0660&timeout_ms=2000". The path is taken
-/// literally up to the '?' (no percent signs are decoded); a bare path is literal to its end and takes no options.
+/// literally up to the '?' (no percent signs are decoded); a bare path is literal to its end and takes no options. A relative
+/// path is resolved once, from the working folder at this call, and so are symbolic links. A bare path that begins as a scheme
+/// does ("name:") or as a libpq keyword string ("host=...") is not taken for a file: write ./ before it. postgresql:,
+/// postgres:, etcd: and keyword strings are for stores that this version has not got: -EPROTONOSUPPORT.
 ///
-///     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000
-///     mode=OCTAL      the mode of a file that has to be created, such as 0660; default 0600, whatever the umask
+///     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000. With 0
+///                     it tries once, and gives -EBUSY as soon as anybody is in the way
+///     mode=OCTAL      the mode of a file that has to be created, three or four octal digits such as 0660: its owner may
+///                     read and write it, nobody may execute it; default 0600. The umask does not count
 ///
 /// A file that does not exist is created, its folder is not. Beside it stand more files while it is open, with the same mode:
 /// SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks. So the user needs the right to
-/// write in the folder. Keep the file on a local file system; do not rename, remove, hard-link or bind-mount it while it is
-/// open: each is found out and refused.
+/// write in the folder. Keep the file on a local file system; do not rename, remove or hard-link it while it is open: that is
+/// found out at the next call. A file of an older libdss is brought to this version's form; the older one gives
+/// -EPROTONOSUPPORT then.
 ///
-/// @param[out]  handle  Handle to fill; whatever was in it is overwritten. On failure it is not open: its dh_conn is NULL.
+/// @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
+///                      handle stays open until the process ends. On failure its dh_conn is NULL.
 /// @param[in]   uri     Connection string.
 /// @return              0 on success,
 ///                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, or has an unknown or
-///                      malformed option: dss_last_error() names the part,
-///                     -ERANGE if timeout_ms is too large,
+///                      malformed option, or one twice: dss_last_error() names the part,
+///                     -ERANGE if timeout_ms is out of range,
 ///                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
 ///                     -ENOENT if the folder does not exist: make it,
-///                     -EACCES if the user may not write the file or its folder,
+///                     -EACCES if the user may not write the file or its folder: give the rights, or another path,
 ///                     -EROFS, -ENOSPC, -EDQUOT, -EMFILE, -EIO as the system says,
-///                     -EUCLEAN if the file is not a dss store or is damaged: it is left untouched,
+///                     -EUCLEAN if the file is not a dss store or is damaged: it is left untouched; give another path, or
+///                      restore it,
 ///                     -EPROTONOSUPPORT if the file was written by a newer libdss (it is left untouched: update), or this
 ///                      library was built without that kind of store,
 ///                     -EREMOTE if the file would be on a network file system (NFS, Lustre, GPFS, CIFS, 9p, ...), where
-///                      SQLite's locks do not hold,
-///                     -EMLINK if the file has a second name (hard link, bind mount of the file): remove it,
-///                     -EBUSY if other processes kept the file locked beyond timeout_ms,
+///                      SQLite's locks do not hold: give a path on a local one,
+///                     -EMLINK if the file has a hard link: remove it; or is itself a bind mount: mount its folder instead,
+///                     -EBUSY if other processes kept the file locked beyond timeout_ms: try again, or allow more time,
 ///                     -ECHILD in a process that was made by _Fork(3), clone(2) or vfork(2),
 ///                     -ENOMEM, -ENOTRECOVERABLE.
 #[unsafe(no_mangle)]
@@ -98,8 +107,10 @@ pub unsafe extern "C" fn dss_init_uri(handle: *mut dss_handle, uri: *const c_cha
 
 /// Close a handle. No lock is released by it: a lock belongs to its owner's name, not to a handle or a process.
 ///
-/// Calls that other threads have under way on the handle end as they would have, later ones give -EBADF. NULL, a handle
-/// that is not open, and a second call are harmless.
+/// Calls that other threads have under way on the handle end as they would have, but a dss_lockv() that waits for others'
+/// locks ends at once with -EBADF; later calls give -EBADF. The memory of the struct may be used again as soon as no thread
+/// will begin another call with it. A copy of the struct is the same handle and is closed with it. The last dss_fini() of the
+/// process waits for the end of the keepalive thread. NULL, a handle that is not open, and a second call are harmless.
 ///
 /// @param[in,out]  handle  Handle to close, or NULL. Its dh_conn is NULL afterwards.
 #[unsafe(no_mangle)]

@@ -12,10 +12,10 @@ use crate::{
 };
 use std::ffi::{c_char, c_int, c_void};
 
-/// dss_filter.flags: lock_id is how the ids begin.
+/// dss_filter.flags: the filter's lock_id is the beginning of the ids to match; an empty one matches all.
 pub const DSS_FILTER_ID_PREFIX: u64 = 1;
 
-/// dss_filter.flags: lock_owner is how the owners begin.
+/// dss_filter.flags: the filter's lock_owner is the beginning of the owners to match; an empty one matches all.
 pub const DSS_FILTER_OWNER_PREFIX: u64 = 2;
 
 /// dss_filter.flags: dss_lock_clean() may remove every lock of the store.
@@ -34,8 +34,8 @@ pub struct dss_filter {
     pub lock_id: *const c_char,
     /// The lock's owner, or NULL for any; with DSS_FILTER_OWNER_PREFIX its first bytes.
     pub lock_owner: *const c_char,
-    /// Only locks that were not taken or refreshed for so long, in milliseconds; counted on a clock that nobody sets, but for
-    /// locks from before the host's last boot.
+    /// Only locks that were last taken or refreshed at least so many milliseconds ago; 0: of any age. A step of the wall
+    /// clock does not count, but for locks from before the host's last boot, whose age the wall clock tells.
     pub min_age_ms: u64,
 }
 
@@ -52,11 +52,11 @@ pub struct dss_lock_info {
     pub lock_owner: *const c_char,
     /// What its holder left for people to read, or "".
     pub note: *const c_char,
-    /// Who took it: host, process id and program, as in "host7:4711:mover". For people: nothing is decided by it.
+    /// Who took, resumed or transferred it: host, process id and program, as in "host7:4711:mover". For people: nothing is decided by it.
     pub client: *const c_char,
     /// The token of the grant: what dss_unlockv() with a NULL owner takes to remove this very one.
     pub token: u64,
-    /// When it was taken: UTC, in microseconds since 1970.
+    /// When this grant was made (taken, resumed or transferred): UTC, in microseconds since 1970.
     pub taken_us: i64,
     /// When it was taken or last refreshed: UTC, in microseconds since 1970.
     pub refreshed_us: i64,
@@ -84,10 +84,10 @@ pub type dss_lock_cb = Option<unsafe extern "C" fn(info: *const dss_lock_info, a
 /// @return                0 at the end of the list, else what callback returned: choose a positive number, to tell it from
 ///                        an error,
 ///                       -EINVAL if callback is NULL, filter->size is smaller than in the first release or larger and has
-///                        unknown fields that are not 0, flags has unknown bits, or a name is empty and no prefix,
+///                        unknown fields that are not 0, flags has unknown bits, or a name is empty and its ..._PREFIX flag is not set,
 ///                       -ENAMETOOLONG if a name is too long,
 ///                       -EINTR if the list was cut short because this process forked: start it again,
-///                       -EBADF and others: see "Errors of every call" above; timeout_ms counts for each page of some locks.
+///                       -EBADF and others: see "ERRORS OF EVERY CALL" above; timeout_ms counts for each page of some locks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_lock_list(
     handle: *mut dss_handle,
@@ -110,19 +110,19 @@ pub unsafe extern "C" fn dss_lock_list(
 /// Remove the locks that a filter lets through, whoever holds them: those of owners who are gone for good.
 ///
 /// Each is removed only if its token is still the one that was seen: a lock that was unlocked and taken anew meanwhile
-/// stays. The next holder of each is told so (DSS_GRANT_OWNERDEAD). With a callback, each lock is removed by itself and
+/// stays; with a min_age_ms, so does one that was refreshed. The next holder of each is told so (DSS_GRANT_OWNERDEAD). With a callback, each lock is removed by itself and
 /// shown after that; without one, many are removed together, which is faster. What was removed before a failure or the
 /// callback's end of it stays removed.
 ///
 /// @param[in]   handle    DSS handle.
-/// @param[in]   filter    Which locks. One that names neither id nor owner nor age removes every lock, and needs
-///                        DSS_FILTER_EVERYTHING.
+/// @param[in]   filter    Which locks. One that names neither id nor owner nor age (an empty prefix names nothing) removes
+///                        every lock, and needs DSS_FILTER_EVERYTHING.
 /// @param[in]   callback  Called for each lock when it was removed, in the order of the ids, or NULL.
 /// @param[in]   arg       Passed to callback as it is.
 /// @return                0 at the end, else what callback returned; no further lock is removed then,
 ///                       -EPERM if filter is NULL or empty and DSS_FILTER_EVERYTHING is not set; nothing was removed,
-///                       -EINVAL, -ENAMETOOLONG, -EINTR as dss_lock_list(),
-///                       -EBADF and others: see "Errors of every call" above; timeout_ms counts for each removal.
+///                       -EINVAL as dss_lock_list(), but callback may be NULL; -ENAMETOOLONG, -EINTR as dss_lock_list(),
+///                       -EBADF and others: see "ERRORS OF EVERY CALL" above; timeout_ms counts for each removal.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_lock_clean(
     handle: *mut dss_handle,

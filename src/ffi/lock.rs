@@ -39,7 +39,7 @@ const _: () = assert!(DSS_LOCK_OWNER_MAX == crate::model::name::OWNER_MAX);
 /// @return                      0 on success: the lock is held, and will be after a crash or a power cut,
 ///                             -EEXIST if the lock is held, also by the same owner; dss_last_error() says by whom and
 ///                              since when. Try again after its dss_unlock(),
-///                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+///                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_lock(handle: *mut dss_handle, lock_id: *const c_char, lock_owner: *const c_char) -> c_int {
     // SAFETY: by the contract of dss.h, pointers are NULL or valid, and strings end with NUL.
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn dss_lock(handle: *mut dss_handle, lock_id: *const c_cha
 ///                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked, perhaps by force, or its lease
 ///                              is over; whoever refreshes believed to hold it and must stop,
 ///                             -EACCES (EACCESS) if the lock owner does not match: another owner holds the lock now,
-///                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+///                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_lock_refresh(
     handle: *mut dss_handle,
@@ -83,7 +83,8 @@ pub unsafe extern "C" fn dss_lock_refresh(
 /// Release a lock.
 ///
 /// If \a lock_owner is NULL, remove the lock without considering the previous owner. This is for a holder that is gone
-/// for good: one that still works would go on without protection. The next holder is told (DSS_GRANT_OWNERDEAD).
+/// for good: one that still works would go on without protection. The next holder is
+/// told, if it takes the lock with dss_lockv() (DSS_GRANT_OWNERDEAD).
 ///
 /// @param[in]   handle          DSS handle.
 /// @param[in]   lock_id         Lock identifier, as for dss_lock().
@@ -92,7 +93,7 @@ pub unsafe extern "C" fn dss_lock_refresh(
 ///                             -ENOLCK (ENOLOCK) if the lock does not exist: it was unlocked before, perhaps by force, or its
 ///                              lease is over,
 ///                             -EACCES (EACCESS) if the lock owner does not match: nothing was released,
-///                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+///                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_unlock(
     handle: *mut dss_handle,
@@ -124,7 +125,7 @@ pub unsafe extern "C" fn dss_unlock(
 /// @return                      0 on success,
 ///                             -ENOMEM if the \a lock_owner string cannot be allocated,
 ///                             -ENOLCK (ENOLOCK) if the lock does not exist,
-///                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+///                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_lock_status(
     handle: *mut dss_handle,

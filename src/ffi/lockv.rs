@@ -35,7 +35,8 @@ pub const DSS_LOCK_ANY: u64 = 1;
 
 /// dss_lock_opts.flags: take over a live lock of the same lock_owner, with a new token, this call's ttl_ms, note and flags.
 /// A program that was started again finds its locks by it, and its former incarnation, should it still run, is fenced. With
-/// DSS_LOCK_ANY: the first one that this owner holds, else the first that is free.
+/// DSS_LOCK_ANY: the first one that this owner holds, else the first that is free. What nobody holds is taken as usual, what
+/// another owner holds is in the way.
 pub const DSS_LOCK_RESUME: u64 = 2;
 
 /// dss_lock_opts.flags: the library renews the lease, at a third of its ttl_ms, until the lock is unlocked, transferred or
@@ -46,7 +47,8 @@ pub const DSS_LOCK_KEEPALIVE: u64 = 4;
 pub const DSS_GRANT_RESUMED: u32 = 1;
 
 /// dss_grant.flags: the previous holder's lease ran out without an unlock, or its lock was removed by force or cleaned. What
-/// the lock protects may be half done: look before you use it. Told to the next holder only.
+/// the lock protects may be half done: look before you use it. It is told once, with the next grant: dss_lock(), and dss_lockv()
+/// with a NULL ret_grants, take the lock without telling it, and a later DSS_LOCK_RESUME does not repeat it.
 pub const DSS_GRANT_OWNERDEAD: u32 = 2;
 
 const _: () = assert!(DSS_LOCK_IDS_MAX == crate::model::name::IDS_MAX && DSS_NOTE_MAX == crate::model::name::NOTE_MAX);
@@ -80,8 +82,8 @@ pub struct dss_grant {
     /// The fence: never 0, below 2^63, and greater than that of every earlier grant of this lock id. 0 where nothing was
     /// granted.
     pub token: u64,
-    /// How long the lease still runs, in milliseconds, more than 0; INT64_MAX for a lock that never expires. It is counted
-    /// from before the request left, so the store does not give the lock to others earlier.
+    /// How long the lease still runs, in milliseconds, more than 0; INT64_MAX for a lock that never expires; 0 where nothing
+    /// was granted. It is counted from before the request left, so the store does not give the lock to others earlier.
     pub left_ms: i64,
     /// DSS_GRANT_RESUMED, DSS_GRANT_OWNERDEAD, or 0.
     pub flags: u32,
@@ -95,8 +97,11 @@ pub struct dss_grant {
 ///
 /// It is one transaction: nobody ever sees a part of it, and callers of overlapping sets can't deadlock. With a wait_ms the
 /// call waits for those who hold the locks. Callers that wait are served in the order in which they came; one that waits for
-/// several locks and can't have them all lets others pass for most of the time. While waiting, signal handlers run, and
-/// dss_fini() of the handle from another thread ends the wait; thread cancellation waits for the end of the call.
+/// several locks and can't have them all lets others pass for most of the time. A call that does not wait, such as dss_lock(),
+/// takes what is free even if others wait for it, and so does DSS_LOCK_RESUME. A lock that the same lock_owner holds is in the
+/// way, too, unless DSS_LOCK_RESUME is set: with a wait_ms of less than 0 a caller may wait for itself for ever. While waiting,
+/// signal handlers run, and dss_fini() of the handle from another thread ends the wait; thread cancellation waits for the end
+/// of the call.
 ///
 /// @param[in]   handle      DSS handle.
 /// @param[in]   lock_ids    Lock identifiers, each as for dss_lock(), no two of them the same.
@@ -106,19 +111,21 @@ pub struct dss_grant {
 /// @param[out]  ret_grants  Array of count grants, or NULL. On success the rc of each lock that was taken is 0; with
 ///                          DSS_LOCK_ANY that of the others is -EEXIST. On -EEXIST, -ETIMEDOUT, -EINTR and the -EBADF of a
 ///                          handle that was closed meanwhile, rc is -EEXIST for the locks that were in the way and -ECANCELED
-///                          for the others; on other failures it is what the call returns. Untouched after a bad argument.
+///                          for the others; on other failures it is what the call returns. Untouched after a bad handle or argument.
 /// @return                  0 on success; never with a lease that is over already,
-///                         -EEXIST if a lock is held and wait_ms is 0; dss_last_error() says by whom,
-///                         -ETIMEDOUT if wait_ms has passed; nothing was taken,
+///                         -EEXIST if wait_ms is 0 and a lock is held, or with DSS_LOCK_ANY all are; dss_last_error() says by
+///                          whom: try again later, or give a wait_ms,
+///                         -ETIMEDOUT if wait_ms has passed; nothing was taken: try again,
 ///                         -EINTR if a signal handler ran while the call waited, with or without SA_RESTART; nothing was
-///                          taken: call again to go on waiting,
-///                         -EINVAL if lock_ids is NULL, count is 0, an id stands in it twice, opts->size is smaller than in
+///                          taken: call again to go on waiting. A signal that came before the call does not end it, and one
+///                          that comes when the locks are just had gives 0: look at a flag of your own, too,
+///                         -EINVAL if lock_ids or one of its elements is NULL, count is 0, an id stands in it twice, opts->size is smaller than in
 ///                          the first release or larger and has unknown fields that are not 0, flags has unknown bits, or
 ///                          DSS_LOCK_KEEPALIVE comes without a ttl_ms,
 ///                         -E2BIG if count is more than DSS_LOCK_IDS_MAX,
 ///                         -ERANGE if ttl_ms is out of range,
 ///                         -ENAMETOOLONG also if the note is too long,
-///                         -EBADF and others: see "Errors of every call" above.
+///                         -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_lockv(
     handle: *mut dss_handle,
@@ -162,14 +169,15 @@ pub unsafe extern "C" fn dss_lockv(
 /// @param[in]   tokens      Array of count tokens, each that of the grant that is meant, or 0 to leave it unchecked; NULL: all
 ///                          unchecked. Without tokens, an owner whose lock was lost and taken anew under the same name
 ///                          refreshes the other one's lock.
-/// @param[out]  ret_grants  Array of count grants, or NULL: token and left_ms of each that was refreshed, and the rc of each.
-///                          Untouched after a bad argument.
+/// @param[out]  ret_grants  Array of count grants, or NULL: token and left_ms of each that was refreshed, and the rc of each;
+///                          flags is 0.
+///                          Untouched after a bad handle or argument.
 /// @return                  0 on success, else the rc of the first lock that could not be refreshed:
 ///                         -ENOLCK if the lock does not exist (any more): whoever refreshes has lost it and must stop,
 ///                         -EACCES if it is another owner's,
 ///                         -ESTALE if it is this owner's, but under another token: another incarnation holds it,
 ///                         -EINVAL, -E2BIG, -ENAMETOOLONG as dss_lockv(),
-///                         -EBADF and others: see "Errors of every call" above.
+///                         -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_lock_refreshv(
     handle: *mut dss_handle,
@@ -201,13 +209,13 @@ pub unsafe extern "C" fn dss_lock_refreshv(
 /// @param[in]   count       How many: 1 to DSS_LOCK_IDS_MAX.
 /// @param[in]   lock_owner  Name of the lock owner, as for dss_lock(), or NULL.
 /// @param[in]   tokens      Array of count tokens, as for dss_lock_refreshv(), or NULL.
-/// @param[out]  ret_rcs     Array of count codes, or NULL: what became of each. Untouched after a bad argument.
+/// @param[out]  ret_rcs     Array of count codes, or NULL: what became of each. Untouched after a bad handle or argument.
 /// @return                  0 on success, else the first code in ret_rcs that is not 0:
 ///                         -ENOLCK if the lock does not exist (any more),
 ///                         -EACCES if it is another owner's,
 ///                         -ESTALE if its token is another one,
 ///                         -EINVAL, -E2BIG, -ENAMETOOLONG as dss_lockv(),
-///                         -EBADF and others: see "Errors of every call" above.
+///                         -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_unlockv(
     handle: *mut dss_handle,
@@ -239,12 +247,12 @@ pub unsafe extern "C" fn dss_unlockv(
 /// @param[in]   from_owner  Name of the owner who gives it, or NULL: whoever holds it.
 /// @param[in]   from_token  Token of the grant that is meant, or 0 to leave it unchecked.
 /// @param[in]   to_owner    Name of the new owner, as for dss_lock(); it may be the same.
-/// @param[out]  ret_grant   The new grant, or NULL. Zero after a failure but for its rc; untouched after a bad argument.
+/// @param[out]  ret_grant   The new grant, or NULL. Zero after a failure but for its rc; untouched after a bad handle or argument.
 /// @return                  0 on success,
 ///                         -ENOLCK if the lock does not exist (any more),
 ///                         -EACCES if it is not from_owner's,
 ///                         -ESTALE if its token is not from_token,
-///                         -EINVAL, -ENAMETOOLONG, -EBADF and others: see "Errors of every call" above.
+///                         -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_lock_transfer(
     handle: *mut dss_handle,

@@ -8,7 +8,7 @@ use std::ffi::{c_char, c_int};
 ///
 /// @param[in]   rc  What a dss_* call returned: 0 or a negative errno.
 /// @return          A text in English, never NULL, also for a code that no call returns. It is constant: do not
-///                  free it. May be called from any thread at any time.
+///                  free it. May be called from any thread, also without an open handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn dss_strerror(rc: c_int) -> *const c_char {
     error::text_of(rc).as_ptr()

@@ -40,8 +40,9 @@ pub enum Request {
     Peek(Arc<Wanted>),
     /// Make the entries' timestamps newer and start their leases anew; without an owner, whoever holds them.
     Refresh { ids: Vec<LockId>, owner: Option<Owner>, tokens: Vec<u64> },
-    /// Release the locks; without an owner, whoever holds them: that is by force.
-    Unlock { ids: Vec<LockId>, owner: Option<Owner>, tokens: Vec<u64> },
+    /// Release the locks; without an owner, whoever holds them: that is by force. With `seen_us`, only those that were not
+    /// refreshed since then.
+    Unlock { ids: Vec<LockId>, owner: Option<Owner>, tokens: Vec<u64>, seen_us: Vec<i64> },
     /// Give the lock to another owner, with a new token.
     Transfer { id: LockId, from: Option<Owner>, token: u64, to: Owner, client: Arc<str>, attempt: Attempt },
     /// Say who holds the lock and since when.

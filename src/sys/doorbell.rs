@@ -47,11 +47,18 @@ impl Drop for Doorbell {
 pub fn wait(doorbell: Option<&Doorbell>, longest: Duration, signals: &SignalMask) -> Woken {
     let seconds = longest.as_secs().try_into().unwrap_or(libc::time_t::MAX);
     let timeout = libc::timespec { tv_sec: seconds, tv_nsec: longest.subsec_nanos().into() };
-    // A negative descriptor is passed over.
     let mut watched = libc::pollfd { fd: doorbell.map_or(-1, |doorbell| doorbell.0), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one descriptor, a time and a mask that live as long as the call.
-    let found = unsafe { libc::ppoll(&mut watched, 1, &timeout, signals.as_ptr()) };
-    if found < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
+    let mut poll = |count| {
+        // SAFETY: as many descriptors as said, a time and a mask that live as long as the call.
+        let found = unsafe { libc::ppoll(&mut watched, count, &timeout, signals.as_ptr()) };
+        if found < 0 { Err(io::Error::last_os_error().kind()) } else { Ok(()) }
+    };
+    let polled = match poll(doorbell.is_some().into()) {
+        // A process may have lowered its limit of descriptors below what it has open.
+        Err(kind) if kind != io::ErrorKind::Interrupted => poll(0),
+        polled => polled,
+    };
+    if polled == Err(io::ErrorKind::Interrupted) {
         return Woken::BySignal;
     }
     let mut rung = false;

@@ -10,17 +10,14 @@ use std::{
 pub struct Signpost(File);
 
 impl Signpost {
-    /// Makes one, under another number than that one.
-    pub fn new(but_not: Option<RawFd>) -> io::Result<Signpost> {
+    pub fn new() -> io::Result<Signpost> {
         // SAFETY: takes numbers.
         let fd = above_standard(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) });
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: just opened, and nobody else's.
-        let made = unsafe { File::from_raw_fd(fd) };
-        // A copy gets a number that is free while the first one is open.
-        Ok(Signpost(if Some(fd) == but_not { made.try_clone()? } else { made }))
+        Ok(Signpost(unsafe { File::from_raw_fd(fd) }))
     }
 
     /// Makes it readable. What a host may do wrong with the descriptor is not our failure.

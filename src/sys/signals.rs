@@ -37,14 +37,18 @@ impl SignalMask {
     }
 }
 
-/// Blocks every signal in this thread for good: for a thread of our own, in which no handler of the host shall run.
-pub fn block_all() {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: sigfillset initialises the set, and the call reads it.
-    unsafe {
-        libc::sigfillset(set.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), ptr::null_mut());
-    }
+/// Runs the body with every signal blocked that can be: a thread that it starts has them blocked for good.
+pub fn while_all_blocked<T>(body: impl FnOnce() -> T) -> T {
+    let mut everything = MaybeUninit::uninit();
+    // SAFETY: sigfillset initialises the set.
+    let everything = unsafe {
+        libc::sigfillset(everything.as_mut_ptr());
+        everything.assume_init()
+    };
+    let before = set_mask(&everything);
+    let result = body();
+    set_mask(&before);
+    result
 }
 
 /// All signals are blocked in this thread until it is dropped.

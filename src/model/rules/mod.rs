@@ -74,19 +74,18 @@ pub fn decide(request: &Request, records: &[Option<Record>], moment: &mut Moment
         Request::Refresh { ids, owner, tokens } => {
             each(ids, tokens, &states(), |place, id, token, state| refresh(place, id, owner, token, state, moment))
         }
-        Request::Unlock { ids, owner, tokens } => {
-            each(ids, tokens, &states(), |place, id, token, state| unlock(place, id, owner, token, state))
-        }
+        Request::Unlock { ids, owner, tokens, seen_us } => each(ids, tokens, &states(), |place, id, token, state| {
+            unlock(place, id, owner, token, seen_us.get(place).copied(), state)
+        }),
         Request::Transfer { .. } => or_nothing(transfer(request, State::of(&records[0], tick), moment)),
         Request::Status { id } => match State::of(&records[0], tick) {
             State::Held(entry) => (Vec::new(), Ok(Reply::Status(entry.clone()))),
             State::Free { end } => (Vec::new(), Err(texts::absent(id, end))),
         },
         Request::Withdraw { attempt, .. } => {
-            let ours = |entry: &Entry| entry.attempt == *attempt;
-            let held = states().into_iter().enumerate();
-            let changes = held.filter_map(|(place, state)| match state {
-                State::Held(entry) if ours(entry) => Some(undo(place, entry)),
+            // Also one whose lease is over: nobody knew of it, so nobody is told that it ended badly.
+            let changes = records.iter().enumerate().filter_map(|(place, record)| match record {
+                Some(Record::Entry(entry)) if entry.attempt == *attempt => Some(undo(place, entry)),
                 _ => None,
             });
             (changes.collect(), Ok(Reply::Withdrawn))
@@ -160,9 +159,13 @@ fn unlock(
     id: &LockId,
     owner: &Option<Owner>,
     token: u64,
+    seen_us: Option<i64>,
     state: &State<'_>,
 ) -> Result<(Change, Grant), Denial> {
     let entry = meant(id, owner, token, state)?;
+    if seen_us.is_some_and(|seen_us| entry.refreshed_us != seen_us) {
+        return Err(Denial { error: texts::alive(id, entry), end: entry.before });
+    }
     let change = match owner {
         Some(_) => Change::Remove(place),
         None => Change::Put(place, Record::Trace { token: entry.token, end: End::Forced }),

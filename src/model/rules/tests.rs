@@ -40,7 +40,7 @@ fn refresh(by: Option<&str>, token: u64) -> Request {
 }
 
 fn unlock(by: Option<&str>, token: u64) -> Request {
-    Request::Unlock { ids: vec![id("drive3")], owner: by.map(owner), tokens: vec![token] }
+    Request::Unlock { ids: vec![id("drive3")], owner: by.map(owner), tokens: vec![token], seen_us: Vec::new() }
 }
 
 fn entry(by: &str, attempt: u8) -> Entry {
@@ -142,6 +142,20 @@ fn a_bad_end_is_told_to_the_next_holder_alone() {
     let [Change::Put(0, Record::Entry(next))] = &changes[..] else { panic!("{changes:?}") };
     let (changes, _) = decide(&unlock(Some("b"), 0), &[held(next.clone())], &mut NOW.clone());
     assert_eq!(changes, [Change::Remove(0)]);
+}
+
+/// A clean by age removed a lock that its holder had refreshed since the list was read.
+#[test]
+fn what_was_refreshed_since_it_was_seen_is_not_cleaned_away() {
+    let mine = entry("a", 1);
+    let clean = |seen_us| Request::Unlock {
+        ids: vec![id("drive3")],
+        owner: None,
+        tokens: vec![mine.token],
+        seen_us: vec![seen_us],
+    };
+    assert_eq!(code(&clean(mine.refreshed_us), held(mine.clone())), None);
+    assert_eq!(code(&clean(mine.refreshed_us - 1), held(mine.clone())), Some(Code::Stale));
 }
 
 #[test]
@@ -271,6 +285,8 @@ fn a_withdrawal_removes_its_own_attempt_only() {
     assert_eq!(changes(held(entry("a", 1))), [Change::Remove(0)]);
     assert_eq!(changes(held(entry("a", 2))), []);
     assert_eq!(changes(None), []);
+    let over = Entry { ttl_ms: 1000, leased: Tick { us: 0, ..TICK }, ..entry("a", 1) };
+    assert_eq!(changes(held(over)), [Change::Remove(0)], "nobody knew of it, so its end is nobody's trouble");
     for (before, end) in [(End::Expired, End::Expired), (End::Forced, End::Forced), (End::Resumed, End::Forced)] {
         let mine = Entry { before, ..entry("a", 1) };
         let trace = Record::Trace { token: mine.token, end };

@@ -43,6 +43,10 @@ pub fn stale(id: &LockId, token: u64, entry: &Entry) -> Error {
     Error::new(Code::Stale, text)
 }
 
+pub fn alive(id: &LockId, entry: &Entry) -> Error {
+    Error::new(Code::Stale, format!("lock {id} was refreshed meanwhile: it is held by {}", holder(entry)))
+}
+
 pub fn absent(id: &LockId, end: End) -> Error {
     let cause = match end {
         End::Expired => "its lease ran out",

@@ -68,7 +68,7 @@ impl Readers {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let sql = Sql::open_with_flags(&place.path, flags).map_err(|error| Failure::at_open(&error).fault(&path))?;
         schema::configure_reader(&sql).map_err(|error| Failure::on(&sql, &error).fault(&path))?;
-        let reader = Reader::begin(sql, scan.begin().0).map_err(|failure| failure.fault(&path))?;
+        let reader = Reader::begin(sql, scan.begin().0, &path)?;
         let slot = Arc::new(Mutex::new(Some(reader)));
         self.0.push(Arc::downgrade(&slot));
         Ok(Box::new(Listing { slot, path, scan: scan.clone(), tick, now_us }))
@@ -77,12 +77,13 @@ impl Readers {
 
 impl Reader {
     #[allow(unsafe_code)]
-    fn begin(sql: Sql, from: &[u8]) -> Result<Reader, Failure> {
+    fn begin(sql: Sql, from: &[u8], path: &str) -> Result<Reader, Fault> {
+        let failed = |failure: Failure| failure.fault(path);
         // SAFETY: the statement stands before the connection in the struct that has both; an error drops it here first.
-        let mut statement = unsafe { Statement::prepare(&sql, schema::SCAN) }?;
-        statement.begin(&sql, &[Value::Copied(from)])?;
-        let ahead = statement.next(&sql, found)?;
-        let ahead = ahead.transpose().unwrap_or(Some(None));
+        let mut statement = unsafe { Statement::prepare(&sql, schema::SCAN) }.map_err(failed)?;
+        statement.begin(&sql, &[Value::Copied(from)]).map_err(failed)?;
+        let ahead = statement.next(&sql, found).map_err(failed)?;
+        let ahead = ahead.transpose().map_err(|cause| Fault::Failed(damaged(path, &cause)))?;
         Ok(Reader { statement, sql, ahead })
     }
 }

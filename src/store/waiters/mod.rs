@@ -70,16 +70,19 @@ impl Waiters {
     /// Whether others wait for these locks, so that who comes now stands behind them. Who is content with any of them
     /// stands behind others only if all of them are waited for.
     pub fn others_want(&self, ids: &[LockId], any: bool) -> bool {
-        self.others_want_before(ids, any, u64::MAX)
+        self.others_want_before(ids, any, u64::MAX, false)
     }
 
-    fn others_want_before(&self, ids: &[LockId], any: bool, ticket: u64) -> bool {
+    fn others_want_before(&self, ids: &[LockId], any: bool, ticket: u64, only_many: bool) -> bool {
         if self.0.nobody_waits() {
             return false;
         }
         let now_ms = now_ms();
-        let older: Vec<Slot<'_>> =
-            self.0.lively(now_ms).filter(|slot| slot.ticket() < ticket && keeps(slot.since(), now_ms)).collect();
+        let stands = |slot: &Slot<'_>| {
+            let since = slot.since();
+            slot.ticket() < ticket && keeps(since, now_ms) && (since.many || !only_many)
+        };
+        let older: Vec<Slot<'_>> = self.0.lively(now_ms).filter(stands).collect();
         let mut wanted = ids.iter().map(hash).map(|hash| older.iter().any(|slot| slot.wants(hash)));
         if any { wanted.all(|is| is) } else { wanted.any(|is| is) }
     }
@@ -97,7 +100,8 @@ impl Waiters {
     pub fn enter(self: Arc<Self>, ids: &[LockId], any: bool, address: Address) -> Waiter {
         let since = Since { began_ms: now_ms(), many: ids.len() > 1 && !any };
         let (ids, doorbell) = (ids.to_vec(), Doorbell::hang(address).ok());
-        let mut waiter = Waiter { waiters: self, ids, any, address, doorbell, ticket: 0, since, places: Vec::new() };
+        let (places, process) = (Vec::new(), std::process::id());
+        let mut waiter = Waiter { waiters: self, ids, any, address, doorbell, ticket: 0, since, places, process };
         waiter.stand();
         waiter
     }
@@ -123,6 +127,7 @@ pub struct Waiter {
     ticket: u64,
     since: Since,
     places: Vec<usize>,
+    process: u32,
 }
 
 impl Waiter {
@@ -162,7 +167,10 @@ impl Waiter {
     }
 
     fn leave(&mut self) {
-        self.slots().filter(|slot| slot.is_of(self.ticket)).for_each(|slot| slot.free());
+        // In a child that a signal handler forked, they are its parent's.
+        if self.process == std::process::id() {
+            self.slots().filter(|slot| slot.is_of(self.ticket)).for_each(|slot| slot.free());
+        }
         self.places.clear();
     }
 
@@ -175,9 +183,9 @@ impl Waiter {
         }
     }
 
-    /// Whether those who came before have to be let through first.
-    pub fn others_stand_before(&self) -> bool {
-        self.waiters.others_want_before(&self.ids, self.any, self.ticket)
+    /// Whether those who came before have to be let through first: all of them, or only those who want several locks.
+    pub fn others_stand_before(&self, only_many: bool) -> bool {
+        self.waiters.others_want_before(&self.ids, self.any, self.ticket, only_many)
     }
 
     pub fn doorbell(&self) -> Option<&Doorbell> {
@@ -198,7 +206,7 @@ impl Drop for Waiter {
         let was_woken = self.slots().any(|slot| slot.is_of(self.ticket) && slot.was_woken());
         self.leave();
         // Who was woken and leaves owes the next one a look.
-        if was_woken {
+        if was_woken && self.process == std::process::id() {
             self.waiters.wake(&self.ids);
         }
     }

@@ -78,14 +78,14 @@ fn one_who_is_gone_is_passed_over() {
 fn one_who_is_silent_stands_in_nobodys_way_and_loses_its_place() {
     let waiters = waiters();
     let (mut stopped, second) = (enter(&waiters, &["a"]), enter(&waiters, &["a"]));
-    assert!(waiters.others_want(&ids(&["a"]), false) && second.others_stand_before());
+    assert!(waiters.others_want(&ids(&["a"]), false) && second.others_stand_before(false));
     waiters.0.slot(stopped.places[0]).grow_older(LIVELY_MS + 1, false);
-    assert!(!second.others_stand_before());
+    assert!(!second.others_stand_before(false));
     waiters.0.slot(stopped.places[0]).grow_older(GONE_MS, false);
     waiters.wake(&ids(&["a"]));
     assert!(was_woken(&second) && waiters.0.used().count() == 1);
     stopped.looks();
-    assert!(waiters.0.used().count() == 2 && second.others_stand_before(), "it comes back with its ticket");
+    assert!(waiters.0.used().count() == 2 && second.others_stand_before(false), "it comes back with its ticket");
 }
 
 #[test]
@@ -95,20 +95,20 @@ fn one_who_wants_several_passes_on_what_it_does_not_keep() {
     waiters.wake(&ids(&["a"]));
     assert!(was_woken(&many));
     many.pass_on(0b10);
-    assert!(!was_woken(&single) && single.others_stand_before(), "in its first second it keeps them");
+    assert!(!was_woken(&single) && single.others_stand_before(false), "in its first second it keeps them");
     let mut grow_older = |ms| {
         waiters.0.slot(many.places[0]).grow_older(ms, true);
         many.since.began_ms -= ms;
     };
     grow_older(1500);
-    assert!(!single.others_stand_before());
+    assert!(!single.others_stand_before(false));
     many.pass_on(0b11);
     assert!(!was_woken(&single), "what is in the way is not free for others either");
     many.pass_on(0b10);
     assert!(was_woken(&single));
     many.since.began_ms -= 7000;
     waiters.0.slot(many.places[0]).grow_older(7000, true);
-    assert!(single.others_stand_before(), "its time has come again");
+    assert!(single.others_stand_before(false), "its time has come again");
 }
 
 #[test]

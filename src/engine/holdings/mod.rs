@@ -1,5 +1,8 @@
 //! What a handle believes to hold, without asking the store: until when, and which of it is renewed.
 
+#[cfg(test)]
+mod tests;
+
 use super::events::{Event, Events, Kind};
 use crate::{
     clock,
@@ -20,7 +23,12 @@ pub struct Holdings {
     held: BTreeMap<LockId, Holding>,
     kept: BTreeMap<LockId, Kept>,
     pub events: Events,
+    /// How many grants are looked through for those that are over.
+    tidy_at: usize,
 }
+
+/// So many grants are kept without a look.
+const FEW: usize = 1024;
 
 #[derive(Clone)]
 struct Holding {
@@ -70,15 +78,27 @@ pub struct Due {
 }
 
 impl Holdings {
-    /// Notes what was granted by a request that left at this time; with `keep` it is renewed from now on.
+    /// Notes what was granted by a request that left at this time; with `keep` it is renewed from now on. Answers of several
+    /// threads may come here in another order than the store gave them: the greatest token is the latest.
     pub fn granted(&mut self, id: &LockId, owner: &Owner, grant: &Grant, asked_us: i64, keep: bool) {
-        let holding = Holding::new(owner, grant, asked_us);
-        self.held.insert(id.clone(), holding);
+        match self.held.get(id) {
+            Some(held) if held.token > grant.token => return,
+            // What this handle resumed or transferred it has ended itself.
+            Some(held) if held.token < grant.token && !matches!(grant.before, End::Resumed | End::Transferred) => {
+                self.lost(id, grant.before);
+            }
+            _ => drop(self.kept.remove(id)),
+        }
+        self.forget_what_is_over();
+        self.held.insert(id.clone(), Holding::new(owner, grant, asked_us));
         if keep {
             self.kept.insert(id.clone(), Kept::default());
-        } else if !self.kept.is_empty() {
-            self.kept.remove(id);
         }
+    }
+
+    /// The grants that are known of these locks, 0 for none: what a call without tokens is about.
+    pub fn tokens(&self, ids: &[LockId]) -> Vec<u64> {
+        ids.iter().map(|id| self.held.get(id).map_or(0, |held| held.token)).collect()
     }
 
     pub fn refreshed(&mut self, id: &LockId, owner: &Owner, grant: &Grant, asked_us: i64) {
@@ -87,6 +107,7 @@ impl Holdings {
                 held.asked_us = held.asked_us.max(asked_us);
                 self.is_safe(id);
             }
+            Some(held) if held.token > grant.token => {}
             // Another grant than the one that was known: who kept that has lost it, as the next renewal will find.
             _ if self.kept.contains_key(id) => {}
             _ => drop(self.held.insert(id.clone(), Holding::new(owner, grant, asked_us))),
@@ -95,33 +116,48 @@ impl Holdings {
 
     fn is_safe(&mut self, id: &LockId) {
         let (Some(held), Some(kept)) = (self.held.get(id), self.kept.get_mut(id)) else { return };
-        if mem::take(&mut kept.at_risk) {
-            let left_ms = held.deadline().left_ms(clock::boot_us()).unwrap_or(0);
+        let now_us = clock::boot_us();
+        // Not by an answer that took so long that it is at risk again.
+        if kept.at_risk && now_us < held.after(AT_RISK) {
+            kept.at_risk = false;
+            let left_ms = held.deadline().left_ms(now_us).unwrap_or(0);
             self.events.push(Event { kind: Kind::Safe, id: id.clone(), token: held.token, left_ms });
         }
     }
 
-    /// Ended by this handle.
-    pub fn released(&mut self, id: &LockId) {
-        self.held.remove(id);
-        if !self.kept.is_empty() {
-            self.kept.remove(id);
+    /// This handle has released that grant; if it was another's than the one that is held here, that one was lost before.
+    pub fn released(&mut self, id: &LockId, grant: &Grant) {
+        match self.held.get(id) {
+            Some(held) if held.token == grant.token => {
+                self.held.remove(id);
+                self.kept.remove(id);
+            }
+            Some(held) if held.token < grant.token => self.lost(id, grant.before),
+            _ => {}
         }
     }
 
-    /// The store has refused a call for the lock, by this owner (None: by token alone) and with this token (0: whichever):
-    /// it may say that what is held here is lost.
+    /// The store has refused a call about this grant, by this owner (None: by token alone): it may say that what is held here
+    /// is lost.
     pub fn denied(&mut self, id: &LockId, owner: Option<&Owner>, token: u64, denial: &Denial) {
-        let Some(held) = self.held.get(id) else { return };
+        let Some(held) = self.held.get(id).filter(|held| held.token == token) else { return };
         let is_lost = match denial.error.code {
-            Code::NoLock => token == 0 || token == held.token,
-            Code::Stale => token == held.token,
+            Code::NoLock | Code::Stale => true,
             // It is another owner's now, unless the caller named the wrong one.
-            Code::Denied => owner == Some(&held.owner) && (token == 0 || token == held.token),
+            Code::Denied => owner == Some(&held.owner),
             _ => false,
         };
         if is_lost {
             self.lost(id, denial.end);
+        }
+    }
+
+    /// Leases that ran out are of no use to anybody; they go when there are twice as many grants as after the last time.
+    fn forget_what_is_over(&mut self) {
+        if self.held.len() >= self.tidy_at.max(FEW) {
+            let (now_us, kept) = (clock::boot_us(), &self.kept);
+            self.held.retain(|id, held| kept.contains_key(id) || held.deadline().left_ms(now_us).is_some());
+            self.tidy_at = self.held.len() * 2;
         }
     }
 
@@ -155,7 +191,7 @@ impl Holdings {
 
     /// In a forked child: all of it is its parent's.
     pub fn forget(&mut self) {
-        *self = Holdings { events: mem::take(&mut self.events).of_child(), ..Holdings::default() };
+        mem::take(self).events.leave_to_parent();
     }
 
     pub fn keeps_any(&self) -> bool {
