@@ -140,3 +140,39 @@ fn after_init(fault: Fault) -> Fault {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        name::{LockId, Owner},
+        request::Reply,
+    };
+
+    /// A store of the first version, with a lock that is held.
+    fn first_version(path: &std::path::Path) {
+        let sql = rusqlite::Connection::open(path).unwrap();
+        sql.execute_batch(schema::FIRST_VERSION).unwrap();
+        sql.execute("INSERT INTO lock VALUES (x'6472697665', x'616e6e', 7, zeroblob(16), 5, 6, 'host:1:old')", [])
+            .unwrap();
+        sql.pragma_update(None, "application_id", schema::APPLICATION_ID).unwrap();
+        sql.pragma_update(None, "user_version", 1).unwrap();
+        sql.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn a_store_of_the_first_version_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        first_version(&path);
+        for _ in 0..2 {
+            let mut store = Sqlite::open(Place::find(&path, 0o600).unwrap()).unwrap();
+            let status = Request::Status { id: LockId::new(b"drive").unwrap() };
+            let Ok(Reply::Status(entry)) = store.apply(&[&status]).unwrap().remove(0) else { panic!() };
+            assert_eq!((entry.owner, entry.token, entry.ttl_ms), (Owner::new(b"ann").unwrap(), 7, 0));
+            assert_eq!((entry.taken_us, entry.refreshed_us, entry.note.as_bytes()), (5, 6, &b""[..]));
+        }
+        let version = rusqlite::Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0));
+        assert_eq!(version, Ok(schema::VERSION));
+    }
+}

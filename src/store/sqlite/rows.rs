@@ -8,11 +8,38 @@ use crate::model::{
 };
 
 /// The column of [`super::schema::SCAN`] that a row's id stands in.
-pub const ID: i32 = 11;
+pub const ID: i32 = 8;
+
+/// What a lease is in a row: its ttl in milliseconds, the reading of the clock of leases at its beginning in microseconds, the
+/// boot that it was read in, and how the grant before ended; 8 bytes each, the highest first. Empty: all of them 0.
+pub struct Lease([u8; 32]);
+
+impl Lease {
+    pub fn of(record: &Record) -> Lease {
+        let words = match record {
+            Record::Entry(entry) => [entry.ttl_ms as i64, entry.leased.us, entry.leased.boot, entry.before as i64],
+            Record::Trace { end, .. } => [0, 0, 0, *end as i64],
+        };
+        let mut bytes = [0; 32];
+        bytes.chunks_exact_mut(8).zip(words).for_each(|(place, word)| place.copy_from_slice(&word.to_be_bytes()));
+        Lease(bytes)
+    }
+
+    fn read(bytes: &[u8]) -> Result<[i64; 4], String> {
+        if !matches!(bytes.len(), 0 | 32) {
+            return Err("the lease is not 32 bytes long".into());
+        }
+        let mut words =
+            bytes.chunks_exact(8).map(|word| word.iter().fold(0, |word, byte| word << 8 | i64::from(*byte)));
+        Ok(std::array::from_fn(|_| words.next().unwrap_or(0)))
+    }
+}
 
 /// What stands in the columns of [`super::schema::SELECT`].
 pub fn record_of(row: &Row) -> Result<Record, String> {
-    let (owner, token, end) = (row.bytes(0), row.integer(1) as u64, End::of_number(row.integer(9)));
+    let (owner, token) = (row.bytes(0), row.integer(1) as u64);
+    let [ttl_ms, us, boot, end] = Lease::read(row.bytes(6))?;
+    let end = End::of_number(end);
     if owner.is_empty() {
         return Ok(Record::Trace { token, end });
     }
@@ -22,17 +49,17 @@ pub fn record_of(row: &Row) -> Result<Record, String> {
         attempt: Attempt(row.bytes(2).try_into().map_err(|_| "the attempt id is not 16 bytes long")?),
         taken_us: row.integer(3),
         refreshed_us: row.integer(4),
-        leased: Tick { boot: row.integer(6), us: row.integer(7) },
-        ttl_ms: row.integer(8) as u64,
+        leased: Tick { boot, us },
+        ttl_ms: ttl_ms as u64,
         before: end,
         client: String::from_utf8_lossy(row.bytes(5)).into(),
-        note: Note::new(row.bytes(10)).map_err(|error| error.text)?,
+        note: Note::new(row.bytes(7)).map_err(|error| error.text)?,
     }))
 }
 
 /// The parameters of [`super::schema::INSERT`] and [`super::schema::UPDATE`].
-pub fn values_of<'a>(id: &'a LockId, record: &'a Record) -> [Value<'a>; 12] {
-    let id = Value::Blob(id.as_bytes());
+pub fn values_of<'a>(id: &'a LockId, record: &'a Record, lease: &'a Lease) -> [Value<'a>; 9] {
+    let (id, lease) = (Value::Blob(id.as_bytes()), Value::Blob(&lease.0));
     match record {
         Record::Entry(entry) => [
             id,
@@ -42,16 +69,40 @@ pub fn values_of<'a>(id: &'a LockId, record: &'a Record) -> [Value<'a>; 12] {
             Value::Integer(entry.taken_us),
             Value::Integer(entry.refreshed_us),
             Value::Text(&entry.client),
-            Value::Integer(entry.leased.boot),
-            Value::Integer(entry.leased.us),
-            Value::Integer(entry.ttl_ms as i64),
-            Value::Integer(entry.before as i64),
+            lease,
             Value::Blob(entry.note.as_bytes()),
         ],
-        Record::Trace { token, end } => {
+        Record::Trace { token, .. } => {
             let (nothing, zero) = (Value::Blob(b""), Value::Integer(0));
-            let (token, end) = (Value::Integer(*token as i64), Value::Integer(*end as i64));
-            [id, nothing, token, nothing, zero, zero, Value::Text(""), zero, zero, zero, end, nothing]
+            [id, nothing, Value::Integer(*token as i64), nothing, zero, zero, Value::Text(""), lease, nothing]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_read_as_it_was_written() {
+        let record = |us, boot| {
+            Record::Entry(Entry {
+                owner: Owner::new(b"a").unwrap(),
+                token: 1,
+                attempt: Attempt([1; 16]),
+                taken_us: 0,
+                refreshed_us: 0,
+                leased: Tick { boot, us },
+                ttl_ms: u64::MAX,
+                before: End::Resumed,
+                client: "".into(),
+                note: Note::default(),
+            })
+        };
+        for (us, boot) in [(0, -1), (i64::MAX, i64::MIN), (-5, 7)] {
+            assert_eq!(Lease::read(&Lease::of(&record(us, boot)).0).unwrap(), [-1, us, boot, 4]);
+        }
+        assert_eq!(Lease::read(b"").unwrap(), [0; 4]);
+        assert!(Lease::read(&[0; 31]).is_err());
     }
 }

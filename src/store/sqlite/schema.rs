@@ -14,9 +14,8 @@ pub const VERSION: u32 = STEPS.len() as u32;
 /// What leads from each version to the next; a new store takes them all. A step that was released is never changed.
 ///
 /// One row for each lock that is held, or whose last grant ended badly. Names are bytes, so they are blobs: comparing blobs
-/// knows no locale. Times with _us are UTC microseconds; tick_us is on the clock of leases in this boot of the host.
-/// ended_before tells how the grant before this one ended (`End` in model/lock.rs). A row with the empty owner is the trace
-/// of a lock that nobody holds.
+/// knows no locale. Times with _us are UTC microseconds. What belongs to the lease is one value (`rows.rs`), for each column
+/// costs every transaction. A row with the empty owner is the trace of a lock that nobody holds.
 ///
 /// The row with the empty id, which no lock can have, is the store's own: its token is the last one granted. It stands in
 /// the same b-tree so that a grant and its token are, in a store of a few locks, one page and one write.
@@ -31,24 +30,24 @@ const STEPS: &[&str] = &[
         client TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     INSERT INTO lock VALUES (x'', x'', 0, x'', 0, 0, '');",
-    "ALTER TABLE lock ADD COLUMN boot INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE lock ADD COLUMN tick_us INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE lock ADD COLUMN ttl_ms INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE lock ADD COLUMN ended_before INTEGER NOT NULL DEFAULT 0;
+    "ALTER TABLE lock ADD COLUMN lease BLOB NOT NULL DEFAULT x'';
     ALTER TABLE lock ADD COLUMN note BLOB NOT NULL DEFAULT x'';",
 ];
+
+#[cfg(test)]
+pub const FIRST_VERSION: &str = STEPS[0];
 
 pub const BEGIN: &str = "BEGIN IMMEDIATE";
 pub const COMMIT: &str = "COMMIT";
 pub const ROLLBACK: &str = "ROLLBACK";
-pub const SELECT: &str = "SELECT owner, token, attempt, taken_us, refreshed_us, client, boot, tick_us, ttl_ms, \
-     ended_before, note FROM lock WHERE id = ?1";
-pub const SCAN: &str = "SELECT owner, token, attempt, taken_us, refreshed_us, client, boot, tick_us, ttl_ms, \
-     ended_before, note, id FROM lock WHERE id >= ?1 ORDER BY id";
-pub const INSERT: &str = "INSERT INTO lock (id, owner, token, attempt, taken_us, refreshed_us, client, boot, tick_us, \
-     ttl_ms, ended_before, note) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+pub const SELECT: &str =
+    "SELECT owner, token, attempt, taken_us, refreshed_us, client, lease, note FROM lock WHERE id = ?1";
+pub const SCAN: &str = "SELECT owner, token, attempt, taken_us, refreshed_us, client, lease, note, id FROM lock \
+     WHERE id >= ?1 ORDER BY id";
+pub const INSERT: &str = "INSERT INTO lock (id, owner, token, attempt, taken_us, refreshed_us, client, lease, note) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING";
 pub const UPDATE: &str = "UPDATE lock SET owner = ?2, token = ?3, attempt = ?4, taken_us = ?5, refreshed_us = ?6, \
-     client = ?7, boot = ?8, tick_us = ?9, ttl_ms = ?10, ended_before = ?11, note = ?12 WHERE id = ?1";
+     client = ?7, lease = ?8, note = ?9 WHERE id = ?1";
 pub const DELETE: &str = "DELETE FROM lock WHERE id = ?1";
 pub const SELECT_LAST_TOKEN: &str = "SELECT token FROM lock WHERE id = x''";
 pub const UPDATE_LAST_TOKEN: &str = "UPDATE lock SET token = ?1 WHERE id = x''";
