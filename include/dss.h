@@ -5,11 +5,11 @@
  *
  * THE MODEL
  *
- * A lock is an entry (lock_id, lock_owner, timestamp, token) in a store, and not something that a process, a thread or a
- * connection holds. It belongs to an owner's name. It survives the process that took it, and stays until it is unlocked, or
- * until its lease runs out, if it was taken with one. So a daemon that crashed and was started again under the same owner's
- * name finds its locks as it left them, and nobody else got them meanwhile; and a lock without a lease whose holder is gone
- * for good has to be cleared away, by dss_unlock() with a NULL owner or by dss_lock_clean().
+ * A lock is an entry (lock_id, lock_owner, timestamp, token) in a store, and not something that a process, a thread or
+ * a connection holds. It belongs to an owner's name. It survives the process that took it, and stays until it is
+ * unlocked, or until its lease runs out, if it was taken with one. So a daemon that crashed and was started again under
+ * the same owner's name finds its locks as it left them, and nobody else got them meanwhile; and a lock without a lease
+ * whose holder is gone for good has to be cleared away, by dss_unlock() with a NULL owner or by dss_lock_clean().
  *
  *                            | no such lock | held, same owner | held, other owner
  *     dss_lock               | 0            | -EEXIST          | -EEXIST
@@ -18,32 +18,33 @@
  *     dss_unlock, owner NULL | -ENOLCK      | 0                | 0 (forced)
  *     dss_lock_status        | -ENOLCK      | 0                | 0
  *
- * Mutual exclusion: a lock has one holder until it is unlocked, transferred or removed by force, or its lease is over if it
- * has one, whatever pauses or crashes. What a call answered with 0 survives the end (kill -9) of any process, and a power cut if the disk keeps what it has flushed.
+ * Mutual exclusion: a lock has one holder until it is unlocked, transferred or removed by force, or its lease is over
+ * if it has one, whatever pauses or crashes. What a call answered with 0 survives the end (kill -9) of any process, and
+ * a power cut if the disk keeps what it has flushed.
  *
  * LEASES AND TOKENS
  *
- * dss_lockv() can take a lock for a time (ttl_ms) that dss_lock_refresh() starts anew. When it is over, the lock does not
- * exist any more, and the next caller gets it; DSS_GRANT_OWNERDEAD tells it that what the lock protects may be half done. Leases are
- * counted on a clock of the host that nobody sets (CLOCK_BOOTTIME), so a step of the wall clock ends none early or late. When
- * the host is started anew, all leases are over.
+ * dss_lockv() can take a lock for a time (ttl_ms) that dss_lock_refresh() starts anew. When it is over, the lock does
+ * not exist any more, and the next caller gets it; DSS_GRANT_OWNERDEAD tells it that what the lock protects may be half
+ * done. Leases are counted on a clock of the host that nobody sets (CLOCK_BOOTTIME), so a step of the wall clock ends
+ * none early or late. When the host is started anew, all leases are over.
  *
- * No lease can stop a holder that was paused past its end and goes on believing that it holds the lock. A fence can: each
- * grant of a lock has a token, greater than that of every earlier grant of the same lock, whatever ended it. A resource that
- * remembers the greatest token it has seen, and refuses any smaller one, is safe from such a holder. dss_lock_left() tells a
- * holder how long its lease still runs, without asking the store.
+ * No lease can stop a holder that was paused past its end and goes on believing that it holds the lock. A fence can:
+ * each grant of a lock has a token, greater than that of every earlier grant of the same lock, whatever ended it. A
+ * resource that remembers the greatest token it has seen, and refuses any smaller one, is safe from such a holder.
+ * dss_lock_left() tells a holder how long its lease still runs, without asking the store.
  *
- * Tokens follow the wall clock where that is ahead, so they grow also when the file is made anew or restored from a copy,
- * unless the clock was set back meanwhile. A token takes 63 bits: write it as a string into JSON.
+ * Tokens follow the wall clock where that is ahead, so they grow also when the file is made anew or restored from a
+ * copy, unless the clock was set back meanwhile. A token takes 63 bits: write it as a string into JSON.
  *
  * KEEPALIVE
  *
- * With DSS_LOCK_KEEPALIVE the library renews a lock by itself, from one thread of its own that is started with the first such
- * lock, blocks all signals, and ends in the last dss_fini(). dss_event_fd() becomes readable when a lock is at risk
- * (DSS_EVENT_AT_RISK), is safe again (DSS_EVENT_SAFE) or is lost (DSS_EVENT_LOST), which tells every end of the lock but
- * those that this handle made itself. Refreshing such a lock starts its lease anew; unlocking or transferring it, and dss_fini(), ends its renewal. Only the
- * process that took it renews it: a forked child that wants to takes it over with DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE, and the
- * parent is then told DSS_REASON_RESUMED.
+ * With DSS_LOCK_KEEPALIVE the library renews a lock by itself, from one thread of its own that is started with the
+ * first such lock, blocks all signals, and ends in the last dss_fini(). dss_event_fd() becomes readable when a lock is
+ * at risk (DSS_EVENT_AT_RISK), is safe again (DSS_EVENT_SAFE) or is lost (DSS_EVENT_LOST), which tells every end of the
+ * lock but those that this handle made itself. Refreshing such a lock starts its lease anew; unlocking or transferring
+ * it, and dss_fini(), ends its renewal. Only the process that took it renews it: a forked child that wants to takes it
+ * over with DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE, and the parent is then told DSS_REASON_RESUMED.
  *
  * A PROGRAM
  *
@@ -55,33 +56,34 @@
  *         rc = dss_unlock(&dss, "drive3", "mover@host7");
  *     }
  *     if (rc != 0)
- *         fprintf(stderr, "%s\n", dss_last_error());    at -EEXIST it says who holds drive3, and since when
+ *         fprintf(stderr, "%s\n", dss_last_error()); // at -EEXIST it says who holds drive3, and since when
  *     dss_fini(&dss);
  *
  * Link with -ldss, or with what "pkg-config --cflags --libs dss" prints.
  *
  * THREADS, PROCESSES, SIGNALS
  *
- * Every call may be made from any thread, with one handle or many. A call blocks for at most timeout_ms (an option of the
- * connection string), its wait_ms, and about a second; time in which the kernel holds the thread aside is not counted. After
- * fork(2) both processes may go on with their handles; a memory: handle stays with the parent (-ECHILD). Make no call in a
- * child of vfork(2), _Fork(3) or a bare clone(2) before it has called exec. No call may be made from a signal handler; signals that arrive during a
- * call are handled when it ends, or while it waits. Thread cancellation acts after the call. The library prints nothing, does
- * not end the process (but see -ENOMEM), starts no thread but that of DSS_LOCK_KEEPALIVE, and changes no locale, umask, working folder, signal mask
- * or signal disposition. The program may open and close the store's file itself, use it with its own SQLite, carry a second
- * libdss, close the descriptors 0 to 2 and unload the library.
+ * Every call may be made from any thread, with one handle or many. A call blocks for at most timeout_ms (an option of
+ * the connection string), its wait_ms, and about a second; time in which the kernel holds the thread aside is not
+ * counted. After fork(2) both processes may go on with their handles; a memory: handle stays with the parent (-ECHILD).
+ * Make no call in a child of vfork(2), _Fork(3) or a bare clone(2) before it has called exec. No call may be made from
+ * a signal handler; signals that arrive during a call are handled when it ends, or while it waits. Thread cancellation
+ * acts after the call. The library prints nothing, does not end the process (but see -ENOMEM), starts no thread but
+ * that of DSS_LOCK_KEEPALIVE, and changes no locale, umask, working folder, signal mask or signal disposition. The
+ * program may open and close the store's file itself, use it with its own SQLite, carry a second libdss, close the
+ * descriptors 0 to 2 and unload the library.
  *
  * STRUCTS
  *
- * A struct that the caller fills begins with its size: set it to sizeof, and all that is not used to 0. So it can grow in
- * later versions. Outputs named ret_... may be NULL.
+ * A struct that the caller fills begins with its size: set it to sizeof, and all that is not used to 0. So it can grow
+ * in later versions. Outputs named ret_... may be NULL.
  *
  * ERRORS OF EVERY CALL
  *
- * A call returns 0 (dss_event_fd() a descriptor, dss_event_next() 0 or 1, a list what its callback returned) or a negative
- * errno, each of which is one state of the world. 0 means applied, -EINPROGRESS means
- * unknown, every other error means that nothing was changed. dss_last_error() has the whole story of the calling thread's
- * last failure. Besides those that are listed with a call:
+ * A call returns 0 (dss_event_fd() a descriptor, dss_event_next() 0 or 1, a list what its callback returned) or a
+ * negative errno, each of which is one state of the world. 0 means applied, -EINPROGRESS means unknown, every other
+ * error means that nothing was changed. dss_last_error() has the whole story of the calling thread's last failure.
+ * Besides those that are listed with a call:
  *
  *     -EBADF            the handle is NULL or not open: call dss_init() first, and nothing after dss_fini()
  *     -EINVAL           a name is NULL (where one is needed) or empty
@@ -113,7 +115,8 @@
  *
  * Where several apply: the handle first, then the arguments in their order, then the store, then the lock. On failure
  * outputs are zero or NULL, but the rc of each lock (dss_grant.rc, ret_rcs) is a negative errno. After a bad handle or
- * argument, and in a process that _Fork(3), clone(2) or vfork(2) made, outputs are untouched, but a lock_owner output is NULL.
+ * argument, and in a process that _Fork(3), clone(2) or vfork(2) made, outputs are untouched, but a lock_owner output
+ * is NULL.
  */
 
 
@@ -375,7 +378,8 @@ struct dss_lock_info {
      */
     const char *note;
     /**
-     * Who took, resumed or transferred it: host, process id and program, as in "host7:4711:mover". For people: nothing is decided by it.
+     * Who took, resumed or transferred it: host, process id and program, as in "host7:4711:mover". For people: nothing is
+     * decided by it.
      */
     const char *client;
     /**
@@ -606,7 +610,8 @@ int dss_lock_status(struct dss_handle *handle, const char *lock_id, char **lock_
  * @param[out]  ret_grants  Array of count grants, or NULL. On success the rc of each lock that was taken is 0; with
  *                          DSS_LOCK_ANY that of the others is -EEXIST. On -EEXIST, -ETIMEDOUT, -EINTR and the -EBADF of a
  *                          handle that was closed meanwhile, rc is -EEXIST for the locks that were in the way and -ECANCELED
- *                          for the others; on other failures it is what the call returns. Untouched after a bad handle or argument.
+ *                          for the others; on other failures it is what the call returns. Untouched after a bad handle or
+ *                          argument.
  * @return                  0 on success; never with a lease that is over already,
  *                         -EEXIST if wait_ms is 0 and a lock is held, or with DSS_LOCK_ANY all are; dss_last_error() says by
  *                          whom: try again later, or give a wait_ms,
@@ -614,9 +619,9 @@ int dss_lock_status(struct dss_handle *handle, const char *lock_id, char **lock_
  *                         -EINTR if a signal handler ran while the call waited, with or without SA_RESTART; nothing was
  *                          taken: call again to go on waiting. A signal that came before the call does not end it, and one
  *                          that comes when the locks are just had gives 0: look at a flag of your own, too,
- *                         -EINVAL if lock_ids or one of its elements is NULL, count is 0, an id stands in it twice, opts->size is smaller than in
- *                          the first release or larger and has unknown fields that are not 0, flags has unknown bits, or
- *                          DSS_LOCK_KEEPALIVE comes without a ttl_ms,
+ *                         -EINVAL if lock_ids or one of its elements is NULL, count is 0, an id stands in it twice, opts->size
+ *                          is smaller than in the first release or larger and has unknown fields that are not 0, flags has
+ *                          unknown bits, or DSS_LOCK_KEEPALIVE comes without a ttl_ms,
  *                         -E2BIG if count is more than DSS_LOCK_IDS_MAX,
  *                         -ERANGE if ttl_ms is out of range,
  *                         -ENAMETOOLONG also if the note is too long,
@@ -684,7 +689,8 @@ int dss_unlockv(struct dss_handle *handle, const char *const *lock_ids, size_t c
  * @param[in]   from_owner  Name of the owner who gives it, or NULL: whoever holds it.
  * @param[in]   from_token  Token of the grant that is meant, or 0 to leave it unchecked.
  * @param[in]   to_owner    Name of the new owner, as for dss_lock(); it may be the same.
- * @param[out]  ret_grant   The new grant, or NULL. Zero after a failure but for its rc; untouched after a bad handle or argument.
+ * @param[out]  ret_grant   The new grant, or NULL. Zero after a failure but for its rc; untouched after a bad handle or
+ *                          argument.
  * @return                  0 on success,
  *                         -ENOLCK if the lock does not exist (any more),
  *                         -EACCES if it is not from_owner's,
@@ -708,7 +714,8 @@ int dss_lock_transfer(struct dss_handle *handle, const char *lock_id, const char
  * @return                0 at the end of the list, else what callback returned: choose a positive number, to tell it from
  *                        an error,
  *                       -EINVAL if callback is NULL, filter->size is smaller than in the first release or larger and has
- *                        unknown fields that are not 0, flags has unknown bits, or a name is empty and its ..._PREFIX flag is not set,
+ *                        unknown fields that are not 0, flags has unknown bits, or a name is empty and its ..._PREFIX flag
+ *                        is not set,
  *                       -ENAMETOOLONG if a name is too long,
  *                       -EINTR if the list was cut short because this process forked: start it again,
  *                       -EBADF and others: see "ERRORS OF EVERY CALL" above; timeout_ms counts for each page of some locks.
@@ -719,9 +726,9 @@ int dss_lock_list(struct dss_handle *handle, const struct dss_filter *filter, ds
  * Remove the locks that a filter lets through, whoever holds them: those of owners who are gone for good.
  *
  * Each is removed only if its token is still the one that was seen: a lock that was unlocked and taken anew meanwhile
- * stays; with a min_age_ms, so does one that was refreshed. The next holder of each is told so (DSS_GRANT_OWNERDEAD). With a callback, each lock is removed by itself and
- * shown after that; without one, many are removed together, which is faster. What was removed before a failure or the
- * callback's end of it stays removed.
+ * stays; with a min_age_ms, so does one that was refreshed. The next holder of each is told so (DSS_GRANT_OWNERDEAD).
+ * With a callback, each lock is removed by itself and shown after that; without one, many are removed together, which
+ * is faster. What was removed before a failure or the callback's end of it stays removed.
  *
  * @param[in]   handle    DSS handle.
  * @param[in]   filter    Which locks. One that names neither id nor owner nor age (an empty prefix names nothing) removes

@@ -52,7 +52,8 @@ pub struct dss_lock_info {
     pub lock_owner: *const c_char,
     /// What its holder left for people to read, or "".
     pub note: *const c_char,
-    /// Who took, resumed or transferred it: host, process id and program, as in "host7:4711:mover". For people: nothing is decided by it.
+    /// Who took, resumed or transferred it: host, process id and program, as in "host7:4711:mover". For people: nothing is
+    /// decided by it.
     pub client: *const c_char,
     /// The token of the grant: what dss_unlockv() with a NULL owner takes to remove this very one.
     pub token: u64,
@@ -84,7 +85,8 @@ pub type dss_lock_cb = Option<unsafe extern "C" fn(info: *const dss_lock_info, a
 /// @return                0 at the end of the list, else what callback returned: choose a positive number, to tell it from
 ///                        an error,
 ///                       -EINVAL if callback is NULL, filter->size is smaller than in the first release or larger and has
-///                        unknown fields that are not 0, flags has unknown bits, or a name is empty and its ..._PREFIX flag is not set,
+///                        unknown fields that are not 0, flags has unknown bits, or a name is empty and its ..._PREFIX flag
+///                        is not set,
 ///                       -ENAMETOOLONG if a name is too long,
 ///                       -EINTR if the list was cut short because this process forked: start it again,
 ///                       -EBADF and others: see "ERRORS OF EVERY CALL" above; timeout_ms counts for each page of some locks.
@@ -110,9 +112,9 @@ pub unsafe extern "C" fn dss_lock_list(
 /// Remove the locks that a filter lets through, whoever holds them: those of owners who are gone for good.
 ///
 /// Each is removed only if its token is still the one that was seen: a lock that was unlocked and taken anew meanwhile
-/// stays; with a min_age_ms, so does one that was refreshed. The next holder of each is told so (DSS_GRANT_OWNERDEAD). With a callback, each lock is removed by itself and
-/// shown after that; without one, many are removed together, which is faster. What was removed before a failure or the
-/// callback's end of it stays removed.
+/// stays; with a min_age_ms, so does one that was refreshed. The next holder of each is told so (DSS_GRANT_OWNERDEAD).
+/// With a callback, each lock is removed by itself and shown after that; without one, many are removed together, which
+/// is faster. What was removed before a failure or the callback's end of it stays removed.
 ///
 /// @param[in]   handle    DSS handle.
 /// @param[in]   filter    Which locks. One that names neither id nor owner nor age (an empty prefix names nothing) removes

@@ -111,7 +111,8 @@ pub struct dss_grant {
 /// @param[out]  ret_grants  Array of count grants, or NULL. On success the rc of each lock that was taken is 0; with
 ///                          DSS_LOCK_ANY that of the others is -EEXIST. On -EEXIST, -ETIMEDOUT, -EINTR and the -EBADF of a
 ///                          handle that was closed meanwhile, rc is -EEXIST for the locks that were in the way and -ECANCELED
-///                          for the others; on other failures it is what the call returns. Untouched after a bad handle or argument.
+///                          for the others; on other failures it is what the call returns. Untouched after a bad handle or
+///                          argument.
 /// @return                  0 on success; never with a lease that is over already,
 ///                         -EEXIST if wait_ms is 0 and a lock is held, or with DSS_LOCK_ANY all are; dss_last_error() says by
 ///                          whom: try again later, or give a wait_ms,
@@ -119,9 +120,9 @@ pub struct dss_grant {
 ///                         -EINTR if a signal handler ran while the call waited, with or without SA_RESTART; nothing was
 ///                          taken: call again to go on waiting. A signal that came before the call does not end it, and one
 ///                          that comes when the locks are just had gives 0: look at a flag of your own, too,
-///                         -EINVAL if lock_ids or one of its elements is NULL, count is 0, an id stands in it twice, opts->size is smaller than in
-///                          the first release or larger and has unknown fields that are not 0, flags has unknown bits, or
-///                          DSS_LOCK_KEEPALIVE comes without a ttl_ms,
+///                         -EINVAL if lock_ids or one of its elements is NULL, count is 0, an id stands in it twice, opts->size
+///                          is smaller than in the first release or larger and has unknown fields that are not 0, flags has
+///                          unknown bits, or DSS_LOCK_KEEPALIVE comes without a ttl_ms,
 ///                         -E2BIG if count is more than DSS_LOCK_IDS_MAX,
 ///                         -ERANGE if ttl_ms is out of range,
 ///                         -ENAMETOOLONG also if the note is too long,
@@ -247,7 +248,8 @@ pub unsafe extern "C" fn dss_unlockv(
 /// @param[in]   from_owner  Name of the owner who gives it, or NULL: whoever holds it.
 /// @param[in]   from_token  Token of the grant that is meant, or 0 to leave it unchecked.
 /// @param[in]   to_owner    Name of the new owner, as for dss_lock(); it may be the same.
-/// @param[out]  ret_grant   The new grant, or NULL. Zero after a failure but for its rc; untouched after a bad handle or argument.
+/// @param[out]  ret_grant   The new grant, or NULL. Zero after a failure but for its rc; untouched after a bad handle or
+///                          argument.
 /// @return                  0 on success,
 ///                         -ENOLCK if the lock does not exist (any more),
 ///                         -EACCES if it is not from_owner's,
