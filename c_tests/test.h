@@ -104,14 +104,18 @@ static inline char *test_path(const char *name)
     return path;
 }
 
-/* The connection string of the test's store; the same one each time. */
+/*
+ * The connection string of the test's store; the same one each time. It is written once, since a thread may be reading it
+ * while another one asks: a test with threads asks first in main().
+ */
 static inline const char *test_uri(void)
 {
     static char uri[512];
 
     if (test_store_is("memory"))
         return "memory:test";
-    snprintf(uri, sizeof(uri), "sqlite:%s/dss.db", test_dir());
+    if (uri[0] == '\0')
+        snprintf(uri, sizeof(uri), "sqlite:%s/dss.db", test_dir());
     return uri;
 }
 
