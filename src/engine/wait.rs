@@ -76,7 +76,7 @@ enum Look {
 }
 
 /// Even where the store's pulse stays the same, a waiter looks so often: a file that was moved away has no pulse.
-const LOOK_AT_LEAST: Duration = Duration::from_secs(5);
+const LOOK_AT_LEAST: Duration = Duration::from_secs(12);
 
 type Taken = Result<Vec<Option<Granted>>, Refusal>;
 
