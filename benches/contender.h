@@ -1,21 +1,40 @@
 /*
- * What the benchmark measures: something that can lock and unlock by name in a file.
+ * What the benchmark measures: something that can lock and unlock by name, in files in a folder.
  *
- * Each contender is one C file that defines one of these. The calls give 0 or a negative errno, as those of libdss.
+ * Each contender is one C file that defines one of these, and has its place in contenders.c. The calls give 0 or a
+ * negative errno, as those of libdss. What is opened belongs to one worker, and only its thread calls with it.
  */
 #ifndef CONTENDER_H
 #define CONTENDER_H
 
+#include <stdbool.h>
+
 struct contender {
     const char *name;
-    /* Opens the file at the path, made where there is none; NULL after a failure, which has been told on stderr. */
-    void *(*open)(const char *path);
+    const char *title; /* the same for people who look at the picture */
+    /* The threads of a process share what one open gave, and call with it at the same time. */
+    bool one_for_all_threads;
+    /* Whether it can be measured in the folder, as when its server runs there; NULL: always. */
+    bool (*is_there)(const char *folder);
+    /* Opens its files in the folder, made where there are none; NULL after a failure, which has been told on stderr. */
+    void *(*open)(const char *folder);
     int (*lock)(void *self, const char *id, const char *owner);
     int (*unlock)(void *self, const char *id, const char *owner);
+    /* Looks who holds a lock, and since when; NULL where that is not measured. */
+    int (*status)(void *self, const char *id);
+    /* Takes the locks "held/0" to "held/N-1" as fast as it can; NULL where that is not measured. */
+    int (*fill)(void *self, long count);
     void (*close)(void *self);
 };
 
-extern const struct contender libdss;
-extern const struct contender handwritten;
+extern const struct contender contender_libdss;
+extern const struct contender contender_handwritten;
+extern const struct contender contender_flock;
+extern const struct contender contender_redis; /* only where its client library was found */
+
+/* All that were compiled in. The first is libdss and the second hand-written C: the ratios are taken of these two. */
+enum { LIBDSS, HANDWRITTEN, MAX_CONTENDERS = 8 };
+extern const struct contender *const contenders[];
+extern const int contender_count;
 
 #endif

@@ -21,7 +21,7 @@ static const char schema[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
 
 struct store {
     sqlite3 *db;
-    sqlite3_stmt *begin, *insert, *delete, *commit, *rollback;
+    sqlite3_stmt *begin, *insert, *delete, *select, *commit, *rollback;
 };
 
 static int prepare(struct store *store, const char *sql, sqlite3_stmt **ret_statement)
@@ -36,25 +36,29 @@ static void close_store(void *self)
     sqlite3_finalize(store->begin);
     sqlite3_finalize(store->insert);
     sqlite3_finalize(store->delete);
+    sqlite3_finalize(store->select);
     sqlite3_finalize(store->commit);
     sqlite3_finalize(store->rollback);
     sqlite3_close(store->db);
     free(store);
 }
 
-static void *open_store(const char *path)
+static void *open_store(const char *folder)
 {
     const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     struct store *store = calloc(1, sizeof(*store));
+    char path[4096];
 
     if (store == NULL)
         return NULL;
+    snprintf(path, sizeof(path), "%s/handwritten.db", folder);
     if (sqlite3_open_v2(path, &store->db, flags, NULL) != SQLITE_OK ||
         sqlite3_busy_timeout(store->db, 10000) != SQLITE_OK ||
         sqlite3_exec(store->db, schema, NULL, NULL, NULL) != SQLITE_OK ||
         prepare(store, "BEGIN IMMEDIATE", &store->begin) != SQLITE_OK ||
         prepare(store, "INSERT INTO lock(id, owner, taken) VALUES(?, ?, ?)", &store->insert) != SQLITE_OK ||
         prepare(store, "DELETE FROM lock WHERE id = ? AND owner = ?", &store->delete) != SQLITE_OK ||
+        prepare(store, "SELECT owner, taken FROM lock WHERE id = ?", &store->select) != SQLITE_OK ||
         prepare(store, "COMMIT", &store->commit) != SQLITE_OK ||
         prepare(store, "ROLLBACK", &store->rollback) != SQLITE_OK) {
         fprintf(stderr, "handwritten: %s\n", sqlite3_errmsg(store->db));
@@ -120,4 +124,42 @@ static int unlock(void *self, const char *id, const char *owner)
     return -ENOLCK;
 }
 
-const struct contender handwritten = { "handwritten", open_store, lock, unlock, close_store };
+/* The owner is copied, as a program needs it that goes on with it after the call. */
+static int status(void *self, const char *id)
+{
+    struct store *store = self;
+    char owner[257] = "";
+    int rc;
+
+    sqlite3_bind_text(store->select, 1, id, -1, SQLITE_STATIC);
+    rc = sqlite3_step(store->select);
+    if (rc == SQLITE_ROW) {
+        snprintf(owner, sizeof(owner), "%s", (const char *)sqlite3_column_text(store->select, 0));
+        (void)sqlite3_column_int64(store->select, 1);
+    }
+    sqlite3_reset(store->select);
+    return rc == SQLITE_ROW ? 0 : rc == SQLITE_DONE ? -ENOLCK : rc == SQLITE_BUSY ? -EBUSY : -EIO;
+}
+
+static const char fill_sql[] = "WITH RECURSIVE number(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number LIMIT %ld)"
+                               "INSERT INTO lock(id, owner, taken) SELECT 'held/' || n, 'holder', 1 FROM number";
+
+static int fill(void *self, long count)
+{
+    struct store *store = self;
+    char sql[sizeof(fill_sql) + 32];
+
+    snprintf(sql, sizeof(sql), fill_sql, count);
+    return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;
+}
+
+const struct contender contender_handwritten = {
+    .name = "handwritten",
+    .title = "hand-written C on SQLite",
+    .open = open_store,
+    .lock = lock,
+    .unlock = unlock,
+    .status = status,
+    .fill = fill,
+    .close = close_store,
+};

@@ -5,10 +5,12 @@
 
 #include "contender.h"
 
-static void *open_store(const char *path)
+static void *open_store(const char *folder)
 {
     struct dss_handle *dss = malloc(sizeof(*dss));
+    char path[4096];
 
+    snprintf(path, sizeof(path), "sqlite:%s/libdss.db", folder);
     if (dss != NULL && dss_init_uri(dss, path) != 0) {
         fprintf(stderr, "libdss: %s\n", dss_last_error());
         free(dss);
@@ -27,10 +29,54 @@ static int unlock(void *self, const char *id, const char *owner)
     return dss_unlock(self, id, owner);
 }
 
+static int status(void *self, const char *id)
+{
+    struct timeval taken;
+    char *owner;
+    int rc = dss_lock_status(self, id, &owner, &taken);
+
+    free(owner);
+    return rc;
+}
+
+static int fill_some(void *self, long first, size_t count)
+{
+    char names[DSS_LOCK_IDS_MAX][32];
+    const char *ids[DSS_LOCK_IDS_MAX];
+
+    for (size_t i = 0; i < count; i++) {
+        snprintf(names[i], sizeof(names[i]), "held/%ld", first + (long)i);
+        ids[i] = names[i];
+    }
+    return dss_lockv(self, ids, count, "holder", NULL, NULL);
+}
+
+static int fill(void *self, long count)
+{
+    int rc = 0;
+
+    for (long first = 0; first < count && rc == 0; first += DSS_LOCK_IDS_MAX) {
+        long left = count - first;
+
+        rc = fill_some(self, first, left < DSS_LOCK_IDS_MAX ? (size_t)left : DSS_LOCK_IDS_MAX);
+    }
+    return rc;
+}
+
 static void close_store(void *self)
 {
     dss_fini(self);
     free(self);
 }
 
-const struct contender libdss = { "libdss", open_store, lock, unlock, close_store };
+const struct contender contender_libdss = {
+    .name = "libdss",
+    .title = "libdss",
+    .one_for_all_threads = true,
+    .open = open_store,
+    .lock = lock,
+    .unlock = unlock,
+    .status = status,
+    .fill = fill,
+    .close = close_store,
+};

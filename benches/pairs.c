@@ -1,157 +1,105 @@
-/*
- * How many lock+unlock pairs a second one thread makes: libdss beside hand-written C on the same SQLite.
- *
- *   pairs ROUNDS SECONDS NAME=FOLDER...
- *
- * In each round every contender works for so many seconds, one after the other, and each round begins with another
- * one, so that whatever else the machine does meets all of them alike. A ratio is taken within a round; the table
- * shows the median of the rounds.
- */
-#define _POSIX_C_SOURCE 200809L
-
+/* The workload of all contenders: lock+unlock pairs by many workers, each of its own id. */
+#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "contender.h"
+#include "crew.h"
+#include "records.h"
+#include "support.h"
+#include "workloads.h"
 
-#define CONTENDERS 2
-#define MAX_ROUNDS 99
-#define WARM_UP_S 0.3
-
-static const struct contender *const contenders[CONTENDERS] = { &libdss, &handwritten };
-
-/* The pairs per second of every contender in every round on one folder. */
-struct result {
-    double rates[CONTENDERS][MAX_ROUNDS];
-};
-
-static void die(const char *who, const char *what)
+/*
+ * Pairs per second are the calls that ended in the round, halved, over the round's nominal time: all workers count in
+ * the same stretch of time, whatever they do before and after it.
+ */
+static void record_round(const struct workload *workload, const struct contender *contender, int round,
+                         const struct worker *workers)
 {
-    fprintf(stderr, "pairs: %s: %s\n", who, what);
-    exit(1);
+    const struct subject subject = { workload->name, workload->store, workload->workers, contender->name };
+    const double seconds = seconds_of(workload);
+    struct histogram latency = { { 0 } };
+    double calls = 0, failed = 0, worst_ns = 0, slowest = INFINITY, fastest = 0;
+
+    for (int i = 0; i < workload->workers; i++) {
+        calls += (double)workers[i].calls;
+        failed += (double)workers[i].failed;
+        worst_ns = fmax(worst_ns, (double)workers[i].worst_ns);
+        slowest = fmin(slowest, (double)workers[i].calls);
+        fastest = fmax(fastest, (double)workers[i].calls);
+        histogram_merge(&latency, &workers[i].latency);
+    }
+    record(&subject, round, "pairs_per_s", calls / 2 / seconds);
+    record(&subject, round, "failed_calls", failed);
+    record(&subject, round, "slowest_to_fastest_worker", fastest > 0 ? slowest / fastest : 0);
+    record(&subject, round, "p50_us", histogram_quantile_us(&latency, 0.5));
+    record(&subject, round, "p99_us", histogram_quantile_us(&latency, 0.99));
+    record(&subject, round, "p99.9_us", histogram_quantile_us(&latency, 0.999));
+    record(&subject, round, "worst_us", worst_ns / 1000);
+    record_latency(&subject, &latency);
 }
 
-static double now_s(void)
+static void run_round(const struct workload *workload, const struct contender *contender, int round)
 {
-    struct timespec now;
+    const struct crew_order order = {
+        .what = workload->name,
+        .contender = contender,
+        .folder = folder_of(workload),
+        .workers = workload->workers,
+        .threads = workload->threads,
+        .seconds = seconds_of(workload),
+    };
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    record_round(workload, contender, round, run_crew(&order));
+    progress_done(workload->name, step_s(workload));
 }
 
-/* Locks and unlocks for a while; the pairs per second. */
-static double work(const struct contender *contender, void *store, double seconds)
+static void make_store(void *arg)
 {
-    const double begun = now_s();
-    double spent;
-    long pairs = 0;
+    const struct workload *workload = arg;
 
-    do {
-        if (contender->lock(store, "drive/LTO-3", "bench") != 0)
-            die(contender->name, "lock failed");
-        if (contender->unlock(store, "drive/LTO-3", "bench") != 0)
-            die(contender->name, "unlock failed");
-        pairs++;
-        spent = now_s() - begun;
-    } while (spent < seconds);
-    return (double)pairs / spent;
+    for (int i = 0; i < contender_count; i++) {
+        void *store;
+
+        if (!takes_part(workload, contenders[i]))
+            continue;
+        store = contenders[i]->open(folder_of(workload));
+        if (store == NULL)
+            die("%s: %s can not make its store", workload->name, contenders[i]->name);
+        contenders[i]->close(store);
+    }
 }
 
-/* On a terminal alone: a log has no use for it. */
-static void show_progress(const char *name, int round, int rounds)
+/* Ratios are taken of two contenders; the others do with fewer rounds, unless they were asked for. */
+static int rounds_of(const struct workload *workload, const struct contender *contender)
 {
-    if (!isatty(STDERR_FILENO))
-        return;
-    if (round < rounds)
-        fprintf(stderr, "\r%s: round %d of %d", name, round + 1, rounds);
-    else
-        fprintf(stderr, "\r%40s\r", "");
+    if (contender == contenders[LIBDSS] || contender == contenders[HANDWRITTEN] || settings.rounds > 0)
+        return workload->rounds;
+    return workload->rounds < MIN_ROUNDS ? workload->rounds : MIN_ROUNDS;
 }
 
-static void *open_in(const struct contender *contender, const char *folder)
+double cost_of_pairs(const struct workload *workload)
 {
-    char path[4096];
-    void *store;
+    int steps = 0;
 
-    snprintf(path, sizeof(path), "%s/%s.db", folder, contender->name);
-    store = contender->open(path);
-    if (store == NULL)
-        die(contender->name, "can not open its store");
-    work(contender, store, WARM_UP_S);
-    return store;
+    for (int i = 0; i < contender_count; i++) {
+        if (takes_part(workload, contenders[i]))
+            steps += rounds_of(workload, contenders[i]);
+    }
+    return steps * step_s(workload);
 }
 
-static void measure(const char *name, const char *folder, int rounds, double seconds, struct result *ret_result)
+void run_pairs(const struct workload *workload)
 {
-    void *stores[CONTENDERS];
+    struct workload copy = *workload;
 
-    for (int i = 0; i < CONTENDERS; i++)
-        stores[i] = open_in(contenders[i], folder);
-    for (int round = 0; round < rounds; round++) {
-        show_progress(name, round, rounds);
-        for (int turn = 0; turn < CONTENDERS; turn++) {
-            int i = (round + turn) % CONTENDERS;
+    /* Many that make one file at the same time are no part of this. */
+    run_in_child(make_store, &copy, workload->name);
+    for (int round = 0; round < workload->rounds; round++) {
+        for (int turn = 0; turn < contender_count; turn++) {
+            const struct contender *contender = contenders[(round + turn) % contender_count];
 
-            ret_result->rates[i][round] = work(contenders[i], stores[i], seconds);
+            if (takes_part(workload, contender) && round < rounds_of(workload, contender))
+                run_round(workload, contender, round);
         }
     }
-    show_progress(name, rounds, rounds);
-    for (int i = 0; i < CONTENDERS; i++)
-        contenders[i]->close(stores[i]);
-}
-
-static int by_size(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-
-    return (a > b) - (a < b);
-}
-
-static double median(const double *sorted, int count)
-{
-    return (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
-}
-
-static void print_row(const char *name, const char *what, int decimals, double *numbers, int count)
-{
-    qsort(numbers, (size_t)count, sizeof(*numbers), by_size);
-    printf("%-10s %-22s%12.*f%12.*f%12.*f\n", name, what, decimals, median(numbers, count), decimals, numbers[0],
-           decimals, numbers[count - 1]);
-}
-
-static void print_result(const char *name, int rounds, struct result *result)
-{
-    double ratios[MAX_ROUNDS];
-
-    for (int round = 0; round < rounds; round++)
-        ratios[round] = result->rates[0][round] / result->rates[1][round];
-    for (int i = 0; i < CONTENDERS; i++)
-        print_row(name, contenders[i]->name, 0, result->rates[i], rounds);
-    print_row(name, "libdss / handwritten", 2, ratios, rounds);
-}
-
-int main(int argc, char **argv)
-{
-    int rounds = argc > 1 ? atoi(argv[1]) : 0;
-    double seconds = argc > 2 ? atof(argv[2]) : 0;
-    static struct result result;
-
-    if (argc < 4 || rounds < 1 || rounds > MAX_ROUNDS || seconds <= 0)
-        die("usage", "pairs ROUNDS SECONDS NAME=FOLDER...");
-    printf("lock+unlock pairs per second, 1 thread, 1 id, durable; %d rounds of %g s each\n\n", rounds, seconds);
-    printf("%-10s %-22s%12s%12s%12s\n", "store on", "contender", "median", "min", "max");
-    for (int i = 3; i < argc; i++) {
-        char *folder = strchr(argv[i], '=');
-
-        if (folder == NULL)
-            die(argv[i], "not of the form NAME=FOLDER");
-        *folder++ = '\0';
-        measure(argv[i], folder, rounds, seconds, &result);
-        print_result(argv[i], rounds, &result);
-        fflush(stdout);
-    }
-    return 0;
 }

@@ -1,16 +1,41 @@
 #!/bin/sh
-# Measures libdss beside hand-written C on the same SQLite, on a file in memory and on one on the disk. `make bench`
-# builds the library first. BENCH_ROUNDS and BENCH_SECONDS make it shorter or longer.
+# Measures libdss beside other ways to lock, on the disk and in memory: hand-written C on the same SQLite, flock(2), and
+# Redis where it can be had. `make bench` builds the library first. It takes less than ten minutes, prints tables, and
+# writes each number to target/bench/bench.csv and a picture to target/bench/bench.svg.
+#
+#   BENCH_ONLY=name,name   only these: single-disk, procs8, threads64, status, ...; or a family, such as procs, which is
+#                          the name without its number. A wrong name shows them all
+#   BENCH_ROUNDS=n         rounds of each, instead of 5 to 7; there are no ratios from fewer than five
+#   BENCH_SECONDS=n        seconds of each contender in a round, instead of 0.2 to 1.5
+#   BENCH_CALLS=n          calls of the search for growing memory, instead of some hundred thousand
+#   BENCH_LIB_DIR=folder   where libdss.so and dss.h are, instead of the built ones
+#
+# In the CSV file each line is one number: workload, store (disk, tmpfs), workers, contender, round, metric, value. In
+# the lines of all rounds, calls_below_N_us is how many calls took that long: less than N, and no less than the next
+# smaller N.
 set -eu
 cd "$(dirname "$0")/.."
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 out=$target/bench
 memory=
-trap 'rm -rf "$out/disk" $memory' EXIT
-trap 'exit 130' INT TERM
+server=
+bench=
 
-scripts/need.sh gcc
+clean_up() {
+    for child in $bench $server; do
+        kill "$child" 2>/dev/null || true
+        wait "$child" 2>/dev/null || true
+    done
+    rm -rf "$out/disk" ${memory:+"$memory"}
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+scripts/need.sh gcc strip
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
 
 # The SQLite that cargo compiled for libdss: both contenders have the same code and options. Cargo keeps those of
 # older builds, so the newest one counts. Its build script tells where the header is.
@@ -22,15 +47,64 @@ header=$(sed -n 's/^cargo:\{1,2\}\(metadata=\)\{0,1\}include=//p' "${sqlite%/out
     exit 1
 }
 
-mkdir -p "$out"
-"${CC:-cc}" -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude -isystem "$header" -o "$out/pairs" \
-    benches/*.c "$sqlite" -L"$target/release" -Wl,-rpath,"$target/release" -ldss -lpthread -ldl -lm
+# redis-check-rdb is the server under another name. Its package, unlike the server's, starts none on this machine.
+without_redis=
+said=$(scripts/need.sh redis-check-rdb hiredis.h 2>&1) || without_redis=$(echo "$said" | tail -n 1)
+
+start_redis() {
+    ln -sfn "$(command -v redis-check-rdb)" "$out/redis-server"
+    cd "$out/disk"
+    exec "$out/redis-server" --port 0 --unixsocket redis.sock --appendonly yes --appendfsync always --save '' \
+        --daemonize no --logfile redis.log
+}
+
+wait_for_redis() {
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        [ -S "$out/disk/redis.sock" ] && return
+        kill -0 "$server" 2>/dev/null || break
+        sleep 0.5
+    done
+    without_redis="its server did not start: $(tail -n 1 "$out/disk/redis.log" 2>&1 || true)"
+}
+
+compile() {
+    sources=
+    for source in benches/*.c; do
+        [ "$source" = benches/redis.c ] && [ -n "$without_redis" ] || sources="$sources $source"
+    done
+    redis=
+    [ -n "$without_redis" ] || redis="-DWITH_REDIS -lhiredis"
+    library=${BENCH_LIB_DIR:-$target/release}
+    # shellcheck disable=SC2086 # The lists are meant to be split into words.
+    "${CC:-cc}" -std=c11 -O2 -Wall -Wextra -Wpedantic -Werror -I"${BENCH_LIB_DIR:-include}" -isystem "$header" \
+        -o "$out/bench" $sources "$sqlite" -L"$library" -Wl,-rpath,"$library" -ldss $redis -lpthread -ldl -lm
+    strip --strip-unneeded -o "$out/libdss.stripped.so" "$library/libdss.so"
+}
 
 rm -rf "$out/disk"
 mkdir "$out/disk"
+if [ -z "$without_redis" ]; then
+    start_redis &
+    server=$!
+    wait_for_redis
+fi
+[ -z "$without_redis" ] || echo "Redis is left out: $without_redis" >&2
+compile
 if [ -w /dev/shm ]; then
     memory=$(mktemp -d /dev/shm/dss-bench-XXXXXX)
 else
     echo "There is no /dev/shm, so only the disk is measured." >&2
 fi
-"$out/pairs" "${BENCH_ROUNDS:-9}" "${BENCH_SECONDS:-1}" ${memory:+"tmpfs=$memory"} "disk=$out/disk"
+
+# The path of a Unix socket has to be short, so the folder is named from here. In the background, and waited for, so
+# that a signal to this script ends it at once.
+cd "$out"
+./bench --disk=disk ${memory:+"--tmpfs=$memory"} --library=libdss.stripped.so --csv=bench.csv --svg=bench.svg &
+bench=$!
+status=0
+wait "$bench" || status=$?
+bench=
+echo
+echo "each number: $out/bench.csv"
+echo "the picture: $out/bench.svg"
+[ "$status" -eq 0 ]

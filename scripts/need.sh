@@ -15,10 +15,12 @@ packages_of() {
     ctest) echo cmake ;;
     faketime | libfaketime) echo faketime ;;
     gcc | libasan) echo gcc libc6-dev ;;
+    hiredis.h) echo libhiredis-dev ;;
     ip) echo iproute2 ;;
     nm | objcopy | objdump | readelf | strip) echo binutils ;;
     nsenter | setpriv | unshare) echo util-linux ;;
     pgrep | ps) echo procps ;;
+    redis-check-rdb) echo redis-tools ;;
     sqlite3.h) echo libsqlite3-dev ;;
     *) echo "$1" ;;
     esac
@@ -30,6 +32,7 @@ is_there() {
     cargo-clippy) "${CARGO:-cargo}" clippy --version ;;
     cargo-fmt) "${CARGO:-cargo}" fmt --version ;;
     gcc) echo '#include <stdio.h>' | gcc -E - ;;
+    hiredis.h) echo '#include <hiredis/hiredis.h>' | gcc -E - ;;
     libasan) case $(gcc -print-file-name=libasan.so) in /*) ;; *) false ;; esac ;;
     libfaketime) find -L /usr/lib /usr/local/lib -name libfaketime.so.1 | grep -q . ;;
     sqlite3.h) echo '#include <sqlite3.h>' | gcc -E - ;;
