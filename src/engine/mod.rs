@@ -3,6 +3,7 @@
 
 mod attempt;
 mod calls;
+mod errand;
 pub mod events;
 pub mod gate;
 pub mod handle;
@@ -12,14 +13,19 @@ pub mod list;
 mod queue;
 mod registry;
 mod take;
+mod ticket;
 mod wait;
 
 use crate::store::{Fault, Store, pulse::Pulse, waiters::Waiters};
 use attempt::GivenUp;
 pub use calls::Granted;
 use queue::Queue;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use take::{Ask, Refusal};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What all handles of one store share in this process.
 pub struct Engine {
@@ -36,22 +42,22 @@ impl Engine {
 
     /// Whether the store could be used at this moment.
     fn check(&self) -> Result<(), Fault> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner).check()
+        lock(&self.store).check()
     }
 
     /// Those who wait for locks of the store.
     fn waiters(&self) -> Arc<Waiters> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner).waiters()
+        lock(&self.store).waiters()
     }
 
     /// What tells whether the store has changed.
     fn pulse(&self) -> Option<Arc<dyn Pulse>> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner).pulse()
+        lock(&self.store).pulse()
     }
 
     /// Holds nothing that a forked child would share.
     fn suspend(&self) {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner).suspend();
+        lock(&self.store).suspend();
     }
 
     /// Ends the engine with its last user: one try to withdraw what was given up, then the store is closed.

@@ -2,22 +2,24 @@
 //!
 //! A caller that finds nobody at work does its request itself, on its own thread, with no hand-off. Callers that come
 //! meanwhile leave a ticket; whoever works takes all tickets that are there into one transaction, and when its own
-//! request is answered, the next waiting caller goes on with the work.
+//! request is answered, the next waiting caller goes on with the work. Where another process has the write lock, the requests
+//! are left for it: [`super::errand`].
 
-use super::{Engine, gate::Inside, registry};
+use super::{Engine, gate::Inside, lock, registry, ticket::Ticket};
 use crate::{
     clock,
     model::{
-        error::{Code, Error},
-        request::{Outcome, Reply, Request},
+        error::Error,
+        request::{Outcome, Request},
     },
-    store::Fault,
-    sys::futex::Bell,
+    store::{Fault, desks::Desks},
+    sys::futex::{Bell, Bells},
 };
 use std::{
     collections::VecDeque,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -25,126 +27,103 @@ use std::{
 /// The most requests in one transaction: a bound on how long one takes.
 const BATCH_MAX: usize = 128;
 
+/// As many are waited for at most. More are better done in turns: while the one half waits for its flush, the other half of
+/// the threads runs.
+const GATHER_MOST: usize = 8;
+
 #[derive(Default)]
 pub struct Queue {
     state: Mutex<State>,
+    /// Where callers wait.
+    bells: Bells,
+    /// Where the one who is at work waits for others to come.
+    gathered: Bell,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Arc<Ticket>>,
+    /// Reads wait for nobody, so they are kept apart.
+    reads: VecDeque<Arc<Ticket>>,
+    writes: VecDeque<Arc<Ticket>>,
     /// Somebody is at work.
     working: bool,
+    /// It waits there for the answers of another process.
+    at_desk: Option<Arc<Desks>>,
+    /// It waits for the expected number of writes.
+    gathering: bool,
+    /// How many batches were begun: tickets of one batch have one kind of ring.
+    batches: u32,
+    /// How many writes were answered last, or came meanwhile: about as many will come again at once.
+    expected: usize,
+    /// How long the last transaction took.
+    write_takes: Duration,
     /// A defect was contained; every call from now on says so.
     broken: bool,
-}
-
-/// One caller's request on its way.
-struct Ticket {
-    request: Request,
-    deadline: Instant,
-    progress: Mutex<Progress>,
-    bell: Bell,
-}
-
-#[derive(Default)]
-struct Progress {
-    outcome: Option<Outcome>,
-    /// What stood in the way so far, for the text of a call that gives up.
-    hindrance: Option<Error>,
-    /// An earlier try may have been applied.
-    in_doubt: bool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Ticket {
-    fn answer(&self, outcome: Outcome) {
-        lock(&self.progress).outcome = Some(outcome);
-        self.bell.ring();
-    }
-
-    fn is_answered(&self) -> bool {
-        lock(&self.progress).outcome.is_some()
-    }
-
-    fn hinder(&self, error: &Error, in_doubt: bool) {
-        let mut progress = lock(&self.progress);
-        progress.in_doubt |= in_doubt;
-        progress.hindrance = Some(error.clone());
-    }
-
-    /// The store's answer, seen in the light of an earlier try that may have been applied: a lock that is gone may be gone
-    /// by this very call.
-    fn judge(&self, outcome: Outcome, engine: &Engine) -> Outcome {
-        let in_doubt = lock(&self.progress).in_doubt;
-        let gone = |error: &Error| matches!(error.code, Code::NoLock | Code::Denied | Code::Stale);
-        match outcome {
-            Ok(Reply::Each(mut results)) if in_doubt => {
-                for denial in results.iter_mut().filter_map(|result| result.as_mut().err()) {
-                    if gone(&denial.error) {
-                        denial.error = self.unknown(engine);
-                    }
-                }
-                Ok(Reply::Each(results))
-            }
-            Err(error) if in_doubt && matches!(self.request, Request::Transfer { .. }) && gone(&error) => {
-                Err(self.unknown(engine))
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// The answer where the store can't do it. An earlier try that may have been applied stays unknown.
-    fn fail(&self, error: &Error, engine: &Engine) -> Outcome {
-        let in_doubt = lock(&self.progress).in_doubt;
-        if in_doubt { self.give_up(engine) } else { Err(error.clone()) }
-    }
-
-    /// The answer of a call whose time is up.
-    fn give_up(&self, engine: &Engine) -> Outcome {
-        if lock(&self.progress).in_doubt {
-            return Err(self.unknown(engine));
-        }
-        let text = format!(
-            "gave up on {} when timeout_ms had passed ({}): try again, or allow more time",
-            self.subject(),
-            self.cause()
-        );
-        Err(Error::new(Code::Busy, text))
-    }
-
-    /// What is said of a call that may have been applied; a lock that it may have taken is given back.
-    fn unknown(&self, engine: &Engine) -> Error {
-        engine.attempts.withdraw(&self.request);
-        let text = format!(
-            "the outcome of a call for {} is unknown ({}): a lock that it may have taken is released with the next call, so \
-             take it again; after another call ask dss_lock_status",
-            self.subject(),
-            self.cause()
-        );
-        Error::new(Code::Unknown, text)
-    }
-
-    fn cause(&self) -> String {
-        let progress = lock(&self.progress);
-        progress.hindrance.as_ref().map_or("other threads' calls come first".into(), |error| error.text.clone())
-    }
-
-    fn subject(&self) -> String {
-        match self.request.ids() {
-            [] => "no lock".into(),
-            [id] => format!("lock {id}"),
-            [id, others @ ..] => format!("lock {id} and {} more", others.len()),
-        }
-    }
 }
 
 impl Queue {
     pub fn is_broken(&self) -> bool {
         lock(&self.state).broken
+    }
+
+    pub fn put_back(&self, batch: Vec<Arc<Ticket>>) {
+        let mut state = lock(&self.state);
+        for ticket in batch.into_iter().rev() {
+            state.of_kind(&ticket).push_front(ticket);
+        }
+    }
+
+    pub fn take_writes(&self) -> Vec<Arc<Ticket>> {
+        let mut state = lock(&self.state);
+        let size = state.writes.len().min(BATCH_MAX);
+        state.batches = state.batches.wrapping_add(1);
+        state.writes.drain(..size).collect()
+    }
+
+    fn take_reads(&self) -> Vec<Arc<Ticket>> {
+        let mut state = lock(&self.state);
+        let size = state.reads.len().min(BATCH_MAX);
+        state.reads.drain(..size).collect()
+    }
+
+    /// To be said before the answers are given.
+    fn note_transaction(&self, count: usize, takes: Duration) {
+        let mut state = lock(&self.state);
+        (state.expected, state.write_takes) = ((count + state.writes.len()).min(GATHER_MOST), takes);
+    }
+
+    /// Where whoever works waits for another process; readers ring there.
+    pub fn stands_at(&self, desks: Option<Arc<Desks>>) {
+        lock(&self.state).at_desk = desks;
+    }
+}
+
+impl State {
+    fn of_kind(&mut self, ticket: &Ticket) -> &mut VecDeque<Arc<Ticket>> {
+        if ticket.request.is_read() { &mut self.reads } else { &mut self.writes }
+    }
+
+    /// Gives the caller's ticket its place; and whether that ends the wait of who gathers.
+    fn push(&mut self, request: Request, deadline: Instant) -> (Arc<Ticket>, bool) {
+        let kind = 1 << (self.batches % u32::BITS);
+        let ticket = Arc::new(Ticket::new(request, deadline, kind));
+        self.of_kind(&ticket).push_back(ticket.clone());
+        if ticket.request.is_read() {
+            self.at_desk.iter().for_each(|desks| desks.ring());
+        }
+        let all_are_here = self.writes.len() >= self.expected && mem::take(&mut self.gathering);
+        (ticket, all_are_here)
+    }
+
+    /// Takes the ticket out of the queue; false if its request is under way.
+    fn leave(&mut self, ticket: &Arc<Ticket>) -> bool {
+        let queue = self.of_kind(ticket);
+        let place = queue.iter().position(|other| Arc::ptr_eq(other, ticket));
+        place.is_some_and(|place| queue.remove(place).is_some())
+    }
+
+    fn next(&self) -> Option<&Arc<Ticket>> {
+        self.writes.front().or(self.reads.front())
     }
 }
 
@@ -156,11 +135,14 @@ impl Engine {
 
     /// Does one request, alone or together with those of other threads, and waits for its answer.
     pub fn call(&self, request: Request, deadline: Instant, inside: &mut Inside) -> Outcome {
-        let ticket = Arc::new(Ticket { request, deadline, progress: Mutex::default(), bell: Bell::default() });
         let mut state = lock(&self.queue.state);
-        state.waiting.push_back(ticket.clone());
+        let (ticket, all_are_here) = state.push(request, deadline);
+        if all_are_here {
+            self.queue.gathered.ring();
+        }
         loop {
-            if let Some(outcome) = lock(&ticket.progress).outcome.take() {
+            let heard = self.queue.bells.heard();
+            if let Some(outcome) = ticket.take_outcome() {
                 return outcome;
             }
             if state.broken {
@@ -173,24 +155,28 @@ impl Engine {
                 self.work_until_answered(&ticket, inside)?;
                 state = lock(&self.queue.state);
                 state.working = false;
-                state.waiting.front().inspect(|next| next.bell.ring());
+                if let Some(next) = state.next() {
+                    self.queue.bells.ring(next.kind, false);
+                }
                 continue;
             }
             if clock::instant() >= deadline && state.leave(&ticket) {
                 return ticket.give_up(self);
             }
             drop(state);
-            wait(&ticket, inside)?;
+            self.wait(&ticket, heard, inside)?;
+            if let Some(outcome) = ticket.take_outcome() {
+                return outcome;
+            }
             state = lock(&self.queue.state);
         }
     }
 
     /// Applies batch after batch until the caller's own request is answered.
-    fn work_until_answered(&self, own: &Ticket, inside: &mut Inside) -> Result<(), Error> {
+    fn work_until_answered(&self, own: &Arc<Ticket>, inside: &mut Inside) -> Result<(), Error> {
         let mut pause = Pause::new();
         while !own.is_answered() {
-            let (reads, writes) = lock(&self.queue.state).take_batch();
-            let hindered = [reads, writes].map(|batch| self.apply(batch)).contains(&true);
+            let hindered = self.do_reads() | self.do_writes(own, inside)?;
             self.expire();
             if hindered && !own.is_answered() {
                 inside.outside(|| pause.sleep(own.deadline))?;
@@ -199,94 +185,143 @@ impl Engine {
         Ok(())
     }
 
+    pub fn do_reads(&self) -> bool {
+        self.apply(self.queue.take_reads())
+    }
+
+    /// Does the writes that are there, or leaves them for another process that is at work; true if somebody was in the way.
+    fn do_writes(&self, own: &Arc<Ticket>, inside: &mut Inside) -> Result<bool, Error> {
+        let desks = lock(&self.store).desks();
+        match desks.filter(|desks| desks.somebody_works()) {
+            Some(desks) => self.leave_for_others(&desks, inside),
+            None => {
+                self.gather(own, inside)?;
+                let hindered = self.apply(self.queue.take_writes());
+                let desks = lock(&self.store).desks();
+                match desks.filter(|_| hindered) {
+                    Some(desks) => self.leave_for_others(&desks, inside),
+                    None => Ok(hindered),
+                }
+            }
+        }
+    }
+
+    /// Threads whose calls were answered together come again at about the same time. Those that are still on their way are
+    /// waited for, but no longer than half of what a transaction of their own would take.
+    fn gather(&self, own: &Arc<Ticket>, inside: &mut Inside) -> Result<(), Error> {
+        const WORTH_A_WAIT: Duration = Duration::from_micros(20);
+        const LONGEST: Duration = Duration::from_micros(200);
+        let mut state = lock(&self.queue.state);
+        let patience = (state.write_takes / 2).min(LONGEST);
+        if own.request.is_read() || state.writes.len() >= state.expected || patience < WORTH_A_WAIT {
+            return Ok(());
+        }
+        state.gathering = true;
+        drop(state);
+        inside.outside(|| self.queue.gathered.wait(patience))?;
+        lock(&self.queue.state).gathering = false;
+        Ok(())
+    }
+
     /// Applies one batch and answers its tickets, or puts them back; true if somebody was in the way.
-    fn apply(&self, batch: Vec<Arc<Ticket>>) -> bool {
+    pub fn apply(&self, batch: Vec<Arc<Ticket>>) -> bool {
         if batch.is_empty() {
             return false;
         }
         let own_work = self.attempts.pending();
         let requests: Vec<&Request> = own_work.iter().chain(batch.iter().map(|ticket| &ticket.request)).collect();
-        let applied = catch_unwind(AssertUnwindSafe(|| self.apply_and_wake(&requests)));
-        match applied {
-            Ok(Ok(outcomes)) => {
+        let begun = clock::instant();
+        match self.ask(&requests) {
+            Ok(outcomes) => {
                 self.attempts.done(&own_work);
+                if !batch[0].request.is_read() {
+                    self.queue.note_transaction(batch.len(), begun.elapsed());
+                }
                 let answers = outcomes.into_iter().skip(own_work.len());
                 batch.iter().zip(answers).for_each(|(ticket, outcome)| ticket.answer(ticket.judge(outcome, self)));
+                self.tell(&batch);
             }
-            Ok(Err(Fault::Failed(error))) => {
-                batch.iter().for_each(|ticket| ticket.answer(ticket.fail(&error, self)));
-            }
-            Ok(Err(Fault::Busy(error))) => return self.put_back(batch, &error, false),
-            Ok(Err(Fault::Unknown(error))) => return self.put_back(batch, &error, true),
-            Err(_panic) => {
-                let mut state = lock(&self.queue.state);
-                state.broken = true;
-                let all = batch.iter().chain(&state.waiting);
-                all.for_each(|ticket| ticket.answer(Err(registry::broken())));
-                state.waiting.clear();
-                drop(state);
-                // The store holds nothing any more, so that a new handle can open it anew.
-                let _ = catch_unwind(AssertUnwindSafe(|| self.suspend()));
-            }
+            Err(Fault::Failed(error)) => self.fail(&batch, &error),
+            Err(Fault::Busy(error)) => return self.put_back(batch, &error, false),
+            Err(Fault::Unknown(error)) => return self.put_back(batch, &error, true),
         }
         false
     }
 
-    /// Whoever waits for what was released is woken when it can be seen.
-    fn apply_and_wake(&self, requests: &[&Request]) -> Result<Vec<Outcome>, Fault> {
-        let mut store = lock(&self.store);
-        let outcomes = store.apply(requests)?;
-        let mut releases = requests.iter().filter(|request| request.releases()).peekable();
-        if releases.peek().is_some() {
-            let waiters = store.waiters();
-            drop(store);
-            releases.for_each(|request| waiters.wake(request.ids()));
-        }
-        Ok(outcomes)
+    pub fn fail(&self, batch: &[Arc<Ticket>], error: &Error) {
+        batch.iter().for_each(|ticket| ticket.answer(ticket.fail(error, self)));
+        self.tell(batch);
     }
 
-    fn put_back(&self, batch: Vec<Arc<Ticket>>, error: &Error, in_doubt: bool) -> bool {
+    /// Wakes those whose tickets were answered.
+    pub fn tell(&self, answered: &[Arc<Ticket>]) {
+        self.queue.bells.ring(answered.iter().fold(0, |kinds, ticket| kinds | ticket.kind), true);
+    }
+
+    pub fn put_back(&self, batch: Vec<Arc<Ticket>>, error: &Error, in_doubt: bool) -> bool {
         batch.iter().for_each(|ticket| ticket.hinder(error, in_doubt));
-        let mut state = lock(&self.queue.state);
-        batch.into_iter().rev().for_each(|ticket| state.waiting.push_front(ticket));
+        self.queue.put_back(batch);
         true
+    }
+
+    /// Asks the store, and wakes those who wait for what was released. A defect in there is contained: the engine answers
+    /// nothing from then on.
+    pub fn ask(&self, requests: &[&Request]) -> Result<Vec<Outcome>, Fault> {
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            let outcomes = lock(&self.store).apply(requests)?;
+            self.wake_after(requests);
+            Ok(outcomes)
+        }));
+        asked.unwrap_or_else(|_panic| {
+            self.break_down();
+            Err(Fault::Failed(registry::broken()))
+        })
+    }
+
+    /// To be said when what the requests released can be seen.
+    pub fn wake_after(&self, requests: &[&Request]) {
+        let mut releases = requests.iter().filter(|request| request.releases()).peekable();
+        if releases.peek().is_some() {
+            let waiters = self.waiters();
+            releases.for_each(|request| waiters.wake(request.ids()));
+        }
+    }
+
+    fn break_down(&self) {
+        let mut state = lock(&self.queue.state);
+        state.broken = true;
+        let mut waiting = mem::take(&mut state.reads);
+        waiting.append(&mut state.writes);
+        drop(state);
+        waiting.iter().for_each(|ticket| ticket.answer(Err(registry::broken())));
+        self.queue.bells.ring(u32::MAX, true);
+        // The store holds nothing any more, so that a new handle can open it anew.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.suspend()));
     }
 
     /// Answers the waiting tickets whose time is up.
     fn expire(&self) {
         let now = clock::instant();
         let mut state = lock(&self.queue.state);
-        state.waiting.retain(|ticket| {
-            let late = ticket.deadline <= now;
-            if late {
-                ticket.answer(ticket.give_up(self));
-            }
-            !late
-        });
-    }
-}
-
-/// Waits for an answer, for the turn to work, or for the end of the time; one whose request is under way at that end looks
-/// again every few milliseconds, for its answer comes with that of the transaction. No lock of ours is held meanwhile: a
-/// signal handler may fork here. Where signals are watched they have to wait for the end of this, so it is short.
-fn wait(ticket: &Ticket, inside: &mut Inside) -> Result<(), Error> {
-    const SHORT: Duration = Duration::from_millis(5);
-    let left = ticket.deadline.saturating_duration_since(clock::instant()).max(SHORT);
-    let left = if inside.watches_signals() { SHORT } else { left };
-    inside.outside(|| ticket.bell.wait(left))
-}
-
-impl State {
-    /// Takes what waits, up to the size of a batch: reads, which wait for nobody, apart from writes.
-    fn take_batch(&mut self) -> (Vec<Arc<Ticket>>, Vec<Arc<Ticket>>) {
-        let size = self.waiting.len().min(BATCH_MAX);
-        self.waiting.drain(..size).partition(|ticket| ticket.request.is_read())
+        let mut late = Vec::new();
+        let State { reads, writes, .. } = &mut *state;
+        for queue in [reads, writes] {
+            late.extend(queue.iter().filter(|ticket| ticket.deadline <= now).cloned());
+            queue.retain(|ticket| ticket.deadline > now);
+        }
+        drop(state);
+        late.iter().for_each(|ticket| ticket.answer(ticket.give_up(self)));
+        self.tell(&late);
     }
 
-    /// Takes the ticket out of the queue; false if its request is under way.
-    fn leave(&mut self, ticket: &Arc<Ticket>) -> bool {
-        let place = self.waiting.iter().position(|other| Arc::ptr_eq(other, ticket));
-        place.is_some_and(|place| self.waiting.remove(place).is_some())
+    /// Waits for an answer, for the turn to work, or for the end of the time; one whose request is under way at that end looks
+    /// again every few milliseconds, for its answer comes with that of the transaction. No lock of ours is held meanwhile: a
+    /// signal handler may fork here. Where signals are watched they have to wait for the end of this, so it is short.
+    fn wait(&self, ticket: &Ticket, heard: u32, inside: &mut Inside) -> Result<(), Error> {
+        const SHORT: Duration = Duration::from_millis(5);
+        let left = ticket.deadline.saturating_duration_since(clock::instant()).max(SHORT);
+        let left = if inside.watches_signals() { SHORT } else { left };
+        inside.outside(|| self.queue.bells.wait(heard, ticket.kind, left))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
         name::{LockId, Note, Owner},
         request::{Attempt, Outcome, Reply, Request, Wanted},
     },
-    store::{Fault, Scan, Snapshot, Store, memory::Memory, pulse::Pulse, waiters::Waiters},
+    store::{Fault, Scan, Snapshot, Store, desks::Desks, memory::Memory, pulse::Pulse, waiters::Waiters},
 };
 use std::{
     collections::VecDeque,
@@ -77,6 +77,10 @@ impl Store for Scripted {
 
     fn pulse(&mut self) -> Option<Arc<dyn Pulse>> {
         self.memory.pulse()
+    }
+
+    fn desks(&mut self) -> Option<Arc<Desks>> {
+        None
     }
 
     fn suspend(&mut self) {}

@@ -2,6 +2,7 @@
 
 use super::{
     Fault, PAGE_LOCKS, PAGE_LOOKS, Pages, Scan, Snapshot, Store,
+    desks::Desks,
     pulse::{Counter, Pulse},
     waiters::Waiters,
 };
@@ -116,6 +117,10 @@ impl Store for Memory {
     }
 
     /// The entries belong to this process: a child that inherits them is told so, and makes its own store.
+    fn desks(&mut self) -> Option<Arc<Desks>> {
+        None
+    }
+
     fn suspend(&mut self) {}
 
     fn check(&mut self) -> Result<(), Fault> {

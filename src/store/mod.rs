@@ -1,5 +1,6 @@
 //! Stores: where the entries are kept. A store knows nothing of engines, handles or C.
 
+pub mod desks;
 pub mod memory;
 pub mod pulse;
 #[cfg(feature = "sqlite")]
@@ -13,6 +14,7 @@ use crate::model::{
     request::{Outcome, Request},
     uri::Target,
 };
+use desks::Desks;
 use pulse::Pulse;
 use std::sync::Arc;
 use waiters::Waiters;
@@ -35,11 +37,14 @@ use waiters::Waiters;
 /// 11. `waiters` is the queue of those who wait for locks of the store, as far as its processes can reach each other. The
 ///     engine wakes them after what `apply` has released. `pulse` lets them see that nothing has changed since they looked;
 ///     None where only a look can tell.
+/// 12. `desks` is where the processes of a store leave requests for the one of them that is at work; None where there is
+///     but one process, or no way to reach the others. `apply` also does what others have left.
 pub trait Store: Send {
     fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault>;
     fn list(&mut self, scan: &Scan) -> Result<Snapshot, Fault>;
     fn waiters(&mut self) -> Arc<Waiters>;
     fn pulse(&mut self) -> Option<Arc<dyn Pulse>>;
+    fn desks(&mut self) -> Option<Arc<Desks>>;
     fn suspend(&mut self);
     fn check(&mut self) -> Result<(), Fault>;
 }

@@ -5,7 +5,7 @@
 
 use std::{
     ptr,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -43,6 +43,66 @@ impl Bell {
     }
 }
 
+/// Where many wait, each for one of some kinds of ring: a ring of several kinds wakes all whom it concerns in one call.
+#[derive(Default)]
+pub struct Bells {
+    count: AtomicU32,
+    asleep: AtomicU32,
+}
+
+impl Bells {
+    /// To be asked before the look at what is waited for: a ring after it ends the wait.
+    pub fn heard(&self) -> u32 {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// It may also return without a reason.
+    pub fn wait(&self, heard: u32, kinds: u32, longest: Duration) {
+        self.asleep.fetch_add(1, Ordering::SeqCst);
+        wait_at(self.count.as_ptr(), heard, kinds, longest, libc::FUTEX_PRIVATE_FLAG);
+        self.asleep.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Wakes all of these kinds, or the one of them who has waited longest.
+    pub fn ring(&self, kinds: u32, all: bool) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        if kinds != 0 && self.asleep.load(Ordering::SeqCst) != 0 {
+            wake_at(self.count.as_ptr(), kinds, if all { i32::MAX } else { 1 }, libc::FUTEX_PRIVATE_FLAG);
+        }
+    }
+}
+
+/// Waits until a word that processes share is rung, for at most that long; at once if it is not as it was seen. Who waits
+/// is woken by rings that have one of its bits. It may also return without a reason.
+pub fn wait_shared(word: &AtomicU64, seen: u64, bits: u32, longest: Duration) {
+    wait_at(low_half(word), seen as u32, bits, longest, 0);
+}
+
+/// Wakes all that wait with one of these bits. The word must have been changed before.
+pub fn wake_shared(word: &AtomicU64, bits: u32) {
+    wake_at(low_half(word), bits, i32::MAX, 0);
+}
+
+fn wait_at(word: *const u32, seen: u32, bits: u32, longest: Duration, flags: libc::c_int) {
+    let end = super::monotonic_after(longest);
+    let operation = libc::FUTEX_WAIT_BITSET | flags;
+    // SAFETY: the callers' word and the time live as long as the call; it takes an end on the monotonic clock.
+    unsafe { libc::syscall(libc::SYS_futex, word, operation, seen, &raw const end, ptr::null::<u32>(), bits) };
+}
+
+fn wake_at(word: *const u32, bits: u32, most: i32, flags: libc::c_int) {
+    let (no_time, no_second) = (ptr::null::<libc::timespec>(), ptr::null::<u32>());
+    let operation = libc::FUTEX_WAKE_BITSET | flags;
+    // SAFETY: the callers' word lives as long as the call.
+    unsafe { libc::syscall(libc::SYS_futex, word, operation, most, no_time, no_second, bits) };
+}
+
+/// The kernel looks at 32 bits.
+fn low_half(word: &AtomicU64) -> *const u32 {
+    let first = word.as_ptr().cast::<u32>();
+    if cfg!(target_endian = "big") { first.wrapping_add(1) } else { first }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +116,55 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| bell.ring());
             bell.wait(Duration::from_secs(60));
+        });
+    }
+
+    #[test]
+    fn a_shared_word_wakes_those_who_are_meant() {
+        let word = AtomicU64::new(0);
+        wait_shared(&word, 1, 1, Duration::from_secs(60));
+        wait_shared(&word, 0, 1, Duration::from_millis(1));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while word.load(Ordering::SeqCst) == 0 {
+                    wait_shared(&word, 0, 2, Duration::from_secs(60));
+                }
+            });
+            word.store(1, Ordering::SeqCst);
+            wake_shared(&word, 2);
+        });
+    }
+
+    #[test]
+    fn a_ring_wakes_all_of_its_kinds_or_one() {
+        let (bells, woken) = (Bells::default(), AtomicU32::new(0));
+        let sleep = |kind| {
+            let heard = bells.heard();
+            bells.wait(heard, kind, Duration::from_secs(60));
+            woken.fetch_add(kind, Ordering::SeqCst);
+        };
+        let until = |wanted: &dyn Fn() -> bool| {
+            while !wanted() {
+                thread::yield_now();
+            }
+        };
+        thread::scope(|scope| {
+            (0..3).for_each(|_| drop(scope.spawn(|| sleep(1))));
+            scope.spawn(|| sleep(8));
+            until(&|| bells.asleep.load(Ordering::SeqCst) == 4);
+            while woken.load(Ordering::SeqCst) == 0 {
+                bells.ring(1, false);
+            }
+            while woken.load(Ordering::SeqCst) < 3 {
+                bells.ring(1, true);
+            }
+            bells.ring(8, true);
+            until(&|| {
+                woken.load(Ordering::SeqCst) == 11 || {
+                    bells.ring(8, true);
+                    false
+                }
+            });
         });
     }
 

@@ -2,7 +2,10 @@
 //! them first of all, while their numbers can't be anybody else's.
 
 use std::{
-    os::fd::RawFd,
+    fs::File,
+    mem::ManuallyDrop,
+    ops::Deref,
+    os::fd::{AsRawFd, RawFd},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -30,5 +33,32 @@ pub fn close_all() {
     for fd in open().drain(..) {
         // SAFETY: the child has the same files under the same numbers as its parent, and has closed none of them yet.
         unsafe { libc::close(fd) };
+    }
+}
+
+/// A file that is closed with its owner, but in a forked child at once.
+pub struct Kept(ManuallyDrop<File>);
+
+impl Kept {
+    pub fn new(file: File) -> Kept {
+        note(file.as_raw_fd());
+        Kept(ManuallyDrop::new(file))
+    }
+}
+
+impl Deref for Kept {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if is_ours(self.0.as_raw_fd()) {
+            // SAFETY: dropped here alone, and once.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::{
     sync::atomic::AtomicU64,
 };
 
-/// The first words of a file. It goes on when the file is closed or removed.
+/// Some words of a file. It goes on when the file is closed or removed.
 pub struct Mapping {
     words: NonNull<AtomicU64>,
     count: usize,
@@ -23,11 +23,13 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Makes the file that long first if it is shorter, with room on the disk, since a write to memory can't fail.
-    pub fn of(file: &File, bytes: usize) -> io::Result<Mapping> {
-        if file.metadata()?.len() < bytes as u64 {
+    /// So many bytes from a place on that a page begins at. Makes the file that long first if it is shorter, with room on the
+    /// disk, since a write to memory can't fail.
+    pub fn of(file: &File, begin: usize, bytes: usize) -> io::Result<Mapping> {
+        let length = begin + bytes;
+        if file.metadata()?.len() < length as u64 {
             // SAFETY: takes a descriptor and numbers.
-            match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes as libc::off_t) } {
+            match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, length as libc::off_t) } {
                 0 => {}
                 errno => {
                     if errno == libc::EFBIG {
@@ -39,7 +41,8 @@ impl Mapping {
         }
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
         // SAFETY: the kernel chooses the place; the file is at least as long.
-        let address = unsafe { libc::mmap(ptr::null_mut(), bytes, access, kind, file.as_raw_fd(), 0) };
+        let address =
+            unsafe { libc::mmap(ptr::null_mut(), bytes, access, kind, file.as_raw_fd(), begin as libc::off_t) };
         match NonNull::new(address.cast()) {
             Some(words) if address != libc::MAP_FAILED => Ok(Mapping { words, count: bytes / size_of::<AtomicU64>() }),
             _ => Err(io::Error::last_os_error()),

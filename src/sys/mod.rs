@@ -1,5 +1,6 @@
 //! The few calls of the operating system that the standard library has not got, each behind a safe function.
 
+pub mod byte_lock;
 pub mod doorbell;
 pub mod events;
 pub mod futex;
@@ -189,4 +190,17 @@ pub fn boot_us() -> i64 {
     // SAFETY: the call fills the struct; it can't fail for this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now) };
     now.tv_sec * 1_000_000 + now.tv_nsec / 1000
+}
+
+/// The reading of the monotonic clock when so much time will have passed.
+pub fn monotonic_after(length: std::time::Duration) -> libc::timespec {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills the struct; it can't fail for this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    let nanoseconds = now.tv_nsec + libc::c_long::from(length.subsec_nanos());
+    let seconds = length.as_secs().try_into().unwrap_or(libc::time_t::MAX / 2);
+    libc::timespec {
+        tv_sec: now.tv_sec.saturating_add(seconds).saturating_add(nanoseconds / 1_000_000_000),
+        tv_nsec: nanoseconds % 1_000_000_000,
+    }
 }

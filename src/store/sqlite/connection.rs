@@ -21,11 +21,14 @@ use crate::{
         request::{Outcome, Request},
         rules::{Change, Moment, decide},
     },
-    store::Fault,
+    store::{
+        Fault,
+        desks::{ErrandNumber, Errands},
+    },
     sys,
 };
 use rusqlite::{Connection as Sql, FileControl, OpenFlags, config::DbConfig};
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 /// The only connection of this process to the file: two would share SQLite's per-process table of locks.
 pub struct Connection {
@@ -38,7 +41,16 @@ pub struct Connection {
     pulse: Option<Arc<IndexHeader>>,
     path: String,
     seen: Seen,
+    /// How long the last commit took.
+    commit_takes: Duration,
 }
+
+/// The most requests of other processes in one transaction: a bound on how long one takes.
+const MOST_FOR_OTHERS: usize = 256;
+/// Others are waited for as long as this part of a commit: where they come, it saves them a whole one.
+const GATHER_PART: u32 = 2;
+/// Longer ones do not make that time longer.
+const LONGEST_COMMIT: Duration = Duration::from_micros(400);
 
 /// Every statement of a call, prepared once.
 struct Statements {
@@ -51,6 +63,8 @@ struct Statements {
     delete: Statement,
     select_last_token: Statement,
     update_last_token: Statement,
+    select_unlocked: Statement,
+    update_own_row: Statement,
     select_version: Statement,
 }
 
@@ -101,7 +115,16 @@ impl Connection {
         let watch = Watch::begin(place);
         let statements = Statements::prepare(&sql).map_err(|failure| failure.fault(&path))?;
         let clock = LeaseClock::of_host();
-        let mut connection = Connection { statements, sql, watch, clock, pulse: None, path, seen: Seen::default() };
+        let mut connection = Connection {
+            statements,
+            sql,
+            watch,
+            clock,
+            pulse: None,
+            path,
+            seen: Seen::default(),
+            commit_takes: Duration::ZERO,
+        };
         connection.check()?;
         Ok(connection)
     }
@@ -147,10 +170,17 @@ impl Connection {
         Ok(decide(request, &records, &mut moment).1)
     }
 
-    /// One transaction for the whole batch. With `always` it writes, and so flushes, even if the batch changes nothing.
-    pub fn write(&mut self, batch: &[&Request], always: bool, alone: bool) -> Result<Vec<Outcome>, Fault> {
+    /// One transaction for the whole batch, and for what other processes have left. With `always` it writes, and so flushes,
+    /// even if the batch changes nothing.
+    pub fn write(
+        &mut self,
+        batch: &[&Request],
+        always: bool,
+        alone: bool,
+        errands: &mut Errands,
+    ) -> Result<Vec<Outcome>, Fault> {
         let _joined = alone.then(Joined::begin);
-        match self.transact(batch, always) {
+        match self.transact(batch, always, errands) {
             Ok(outcomes) => Ok(outcomes),
             Err(stop) => {
                 let fault = stop.fault(&self.path);
@@ -160,24 +190,51 @@ impl Connection {
         }
     }
 
-    fn transact(&mut self, batch: &[&Request], always: bool) -> Result<Vec<Outcome>, Stop> {
+    fn transact(&mut self, batch: &[&Request], always: bool, errands: &mut Errands) -> Result<Vec<Outcome>, Stop> {
         self.statements.begin.run(&self.sql, &[], drop_row)?;
         // Now no other process can write. Is the path still ours, and the schema one that we know?
         self.watch.check()?;
         self.notice_others()?;
+        errands.begin(self.commit_takes / GATHER_PART);
+        let unlocked = if errands.some_are_owed() { self.unlocked_for_others()? } else { Vec::new() };
+        errands.take(MOST_FOR_OTHERS, &unlocked);
         let before = self.last_token()?;
         let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: before };
         let mut outcomes = Vec::with_capacity(batch.len());
         for request in batch {
             outcomes.push(self.write_one(request, &mut moment)?);
         }
-        if moment.last_token != before || always {
-            let values = [Value::Integer(moment.last_token as i64)];
-            self.statements.update_last_token.run(&self.sql, &values, drop_row)?;
-        }
+        errands.do_each(|request| self.write_one(request, &mut moment))?;
+        self.write_own_row(&moment, before, always, &errands.unlocked())?;
+        let commit_begins = clock::instant();
         self.statements.commit.run(&self.sql, &[], drop_row).map_err(Failure::at_commit)?;
+        self.commit_takes = commit_begins.elapsed().min(LONGEST_COMMIT);
         self.seen = Seen { data_version: self.data_version()?, last_token: Some(moment.last_token) };
         Ok(outcomes)
+    }
+
+    /// The last token, and which unlocks were done for others.
+    fn write_own_row(
+        &mut self,
+        moment: &Moment,
+        before: u64,
+        always: bool,
+        unlocked: &[(ErrandNumber, u64)],
+    ) -> Result<(), Stop> {
+        let token = Value::Integer(moment.last_token as i64);
+        if !unlocked.is_empty() {
+            let list = rows::unlocked_bytes(unlocked);
+            self.statements.update_own_row.run(&self.sql, &[token, Value::Blob(&list)], drop_row)?;
+        } else if moment.last_token != before || always {
+            self.statements.update_last_token.run(&self.sql, &[token], drop_row)?;
+        }
+        Ok(())
+    }
+
+    /// The unlocks that the last transaction which did some for others has done.
+    fn unlocked_for_others(&mut self) -> Result<Vec<(ErrandNumber, u64)>, Stop> {
+        let list = self.statements.select_unlocked.run(&self.sql, &[], |row| rows::unlocked_of(row.bytes(0)))?;
+        Ok(list.unwrap_or_default())
     }
 
     fn write_one(&mut self, request: &Request, moment: &mut Moment) -> Result<Outcome, Stop> {
@@ -300,6 +357,8 @@ impl Statements {
             delete: prepare(schema::DELETE)?,
             select_last_token: prepare(schema::SELECT_LAST_TOKEN)?,
             update_last_token: prepare(schema::UPDATE_LAST_TOKEN)?,
+            select_unlocked: prepare(schema::SELECT_UNLOCKED)?,
+            update_own_row: prepare(schema::UPDATE_OWN_ROW)?,
             select_version: prepare(schema::SELECT_VERSION)?,
         })
     }

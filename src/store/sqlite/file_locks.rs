@@ -9,6 +9,7 @@
 //! shared again; and the write lock is released just before the read mark. So while a [`Joined`] stands, the unlock of one
 //! of these bytes is held back until the thread's next lock call, and joined with it if the two make such a pair.
 
+use crate::sys::byte_lock;
 use std::{
     cell::Cell,
     ffi::{c_int, c_void},
@@ -16,7 +17,7 @@ use std::{
     io,
     marker::PhantomData,
     mem,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::RawFd,
 };
 
 /// The bytes of the -shm file that SQLite locks (wal.c and os_unix.c: UNIX_SHM_BASE is 120): the lock of writers, those
@@ -106,17 +107,7 @@ const MAKING: libc::off_t = 1 << 62;
 
 /// Locks the right to make a store of an empty file, until the file is closed. False if another process has it.
 pub fn may_make(file: &File) -> io::Result<bool> {
-    // SAFETY: zeroed memory is a valid flock.
-    let mut byte: libc::flock = unsafe { mem::zeroed() };
-    (byte.l_type, byte.l_start, byte.l_len) = (libc::F_WRLCK as libc::c_short, MAKING, 1);
-    // SAFETY: the argument is what the command wants.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &mut byte) } == 0 {
-        return Ok(true);
-    }
-    match io::Error::last_os_error() {
-        error if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
-        error => Err(error),
-    }
+    byte_lock::try_lock(file, MAKING)
 }
 
 fn release_held_back() {
@@ -141,6 +132,7 @@ pub fn release(fd: RawFd, start: libc::off_t, length: libc::off_t) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     fn opened_twice() -> (File, File) {
         let file = tempfile::NamedTempFile::new().unwrap();

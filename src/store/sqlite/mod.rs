@@ -19,7 +19,12 @@ mod vfs;
 mod wait_file;
 mod watch;
 
-use super::{Fault, Scan, Snapshot, Store, pulse::Pulse, waiters::Waiters};
+use super::{
+    Fault, Scan, Snapshot, Store,
+    desks::{Desks, Errands},
+    pulse::Pulse,
+    waiters::Waiters,
+};
 use crate::{
     clock,
     model::{
@@ -77,18 +82,29 @@ impl Sqlite {
 impl Store for Sqlite {
     fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
         let (in_doubt, alone) = (self.in_doubt, self.readers.is_empty() || mutant::on("joined_alone"));
+        let desks = self.wait_file.desks();
         let connection = self.connection().map_err(after_init)?;
-        if !in_doubt && batch.iter().all(|request| request.is_read()) {
+        if !in_doubt && !batch.is_empty() && batch.iter().all(|request| request.is_read()) {
             let result = connection.read(batch, alone);
             self.drop_if_damaged(&result);
             return result;
         }
-        let result = connection.write(batch, in_doubt, alone);
+        let mut errands = Errands::of(desks);
+        let result = connection.write(batch, in_doubt, alone, &mut errands);
         match &result {
-            Ok(_) => self.in_doubt = false,
+            Ok(_) => {
+                self.in_doubt = false;
+                errands.answer();
+            }
             // The connection stays: it knows that the transaction did not happen, and the next one writes over it.
-            Err(Fault::Unknown(_)) => self.in_doubt = true,
-            Err(_) => self.drop_if_damaged(&result),
+            Err(Fault::Unknown(_)) => {
+                self.in_doubt = true;
+                errands.all_unknown();
+            }
+            Err(_) => {
+                drop(errands);
+                self.drop_if_damaged(&result);
+            }
         }
         result
     }
@@ -115,6 +131,10 @@ impl Store for Sqlite {
     fn pulse(&mut self) -> Option<Arc<dyn Pulse>> {
         let connection = self.connection.as_mut()?;
         Some(connection.pulse(&self.place)?)
+    }
+
+    fn desks(&mut self) -> Option<Arc<Desks>> {
+        self.wait_file.desks()
     }
 
     fn suspend(&mut self) {

@@ -1,7 +1,7 @@
-//! The file in which the processes of a store see who waits: FILE-wait, beside the database.
+//! The file in which the processes of a store see who waits, and leave requests for each other: FILE-wait, beside the database.
 //!
-//! It holds nothing but hints. So it may be missing, be another one than our neighbours', or hold nonsense, and all that is
-//! lost is time: see [`Waiters`].
+//! No lock depends on it. So it may be missing, or be another one than our neighbours', and all that is lost is time: see
+//! [`Waiters`] and [`Desks`].
 
 use super::{
     place::{Identity, Place, identity, side_file},
@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     clock, mutant,
-    store::waiters::{self, Waiters},
+    store::{
+        desks::Desks,
+        waiters::{self, Waiters},
+    },
     sys::{self, mapping::Mapping},
 };
 use std::{
@@ -27,9 +30,14 @@ pub struct WaitFile {
     /// The file that is mapped; None where it could not be had, and this process's waiters see each other only.
     mapped: Option<Identity>,
     waiters: Arc<Waiters>,
+    desks: Option<Arc<Desks>>,
     followed_until: Option<Instant>,
     process: u32,
 }
+
+/// Where the desks begin, behind those who wait: on a page's boundary, however large pages are.
+const FIRST_DESK: usize = 1 << 17;
+const _: () = assert!(waiters::LENGTH <= FIRST_DESK);
 
 /// How long a look at the file's name is good for.
 const GOOD_FOR: Duration = Duration::from_millis(100);
@@ -43,6 +51,7 @@ impl WaitFile {
             place: place.clone(),
             mapped: None,
             waiters,
+            desks: None,
             followed_until: None,
             process: std::process::id(),
         };
@@ -51,12 +60,21 @@ impl WaitFile {
     }
 
     pub fn waiters(&mut self) -> Arc<Waiters> {
+        self.follow_now_and_then();
+        self.waiters.clone()
+    }
+
+    pub fn desks(&mut self) -> Option<Arc<Desks>> {
+        self.follow_now_and_then();
+        self.desks.clone()
+    }
+
+    fn follow_now_and_then(&mut self) {
         let now = clock::instant();
         if self.followed_until.is_none_or(|until| now >= until) {
             self.follow();
             self.followed_until = Some(now + GOOD_FOR);
         }
-        self.waiters.clone()
     }
 
     /// Maps the file that is there now, if it is another one: it was removed perhaps, and others made it anew.
@@ -64,12 +82,12 @@ impl WaitFile {
         if self.mapped.is_some() && (identity(&self.path) == self.mapped || mutant::on("wait_follow")) {
             return;
         }
-        if let Ok((waiters, identity)) = self.map() {
-            (self.waiters, self.mapped) = (Arc::new(waiters), Some(identity));
+        if let Ok((waiters, desks, identity)) = self.map() {
+            (self.waiters, self.desks, self.mapped) = (Arc::new(waiters), Some(Arc::new(desks)), Some(identity));
         }
     }
 
-    fn map(&self) -> io::Result<(Waiters, Identity)> {
+    fn map(&self) -> io::Result<(Waiters, Desks, Identity)> {
         let store = fs::symlink_metadata(&self.place.path)?;
         let made = identity(&self.path).is_none() && sys::make_file(&self.path, store.mode() & 0o666)?;
         let beside = Beside::open(&self.path, libc::O_RDWR)?;
@@ -82,14 +100,16 @@ impl WaitFile {
         if !is_trusted(&found, &store) && !mutant::on("wait_stranger") {
             return Err(ErrorKind::PermissionDenied.into());
         }
-        let mapping = Mapping::of(beside.file(), waiters::LENGTH).inspect_err(|_| {
+        // The last part first, so that the file gets its whole length.
+        let desks = Desks::open(beside.file(), FIRST_DESK).inspect_err(|_| {
             // The disk has no room for it.
             if made {
                 let _ = fs::remove_file(&self.path);
             }
         })?;
+        let mapping = Mapping::of(beside.file(), 0, waiters::LENGTH)?;
         let waiters = Waiters::shared(mapping).ok_or(ErrorKind::InvalidData)?;
-        Ok((waiters, (found.dev(), found.ino())))
+        Ok((waiters, desks, (found.dev(), found.ino())))
     }
 
     /// Takes the file away, if nobody seems to have the store open any more: the database stands alone then. (Somebody who

@@ -1,0 +1,192 @@
+//! Requests that another process does: while it has the write lock, this one leaves its requests for it, waits for the answers,
+//! and pays neither for a transaction nor for a flush of its own.
+
+use super::{Engine, gate::Inside, queue::Pause, ticket::Ticket};
+use crate::{
+    clock,
+    model::{
+        error::{Code, Error},
+        request::{Reply, Request},
+    },
+    store::{
+        Fault,
+        desks::{Answer, Desks, Look, PATIENCE},
+    },
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long after their time is up requests are waited for that another process has in hand.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What is to be done next about requests that were left.
+enum Next {
+    Wait,
+    /// Nobody does them: this process has to.
+    Work,
+    /// They are answered, or back in the queue; with `true`, after somebody was in the way.
+    Over(bool),
+}
+
+/// Requests that lie on this process's desk.
+struct Left<'a> {
+    desks: &'a Arc<Desks>,
+    batch: Vec<Arc<Ticket>>,
+    /// There is nothing on the desk but the wish to have a turn.
+    for_a_turn: bool,
+}
+
+impl Engine {
+    /// Leaves as many of the writes as there is room for, and waits until they are answered or are to be asked for anew. True if
+    /// somebody was in the way.
+    pub fn leave_for_others(&self, desks: &Arc<Desks>, inside: &mut Inside) -> Result<bool, Error> {
+        let mut batch = self.queue.take_writes();
+        if batch.is_empty() {
+            return Ok(false);
+        }
+        // What was given up has to go ahead of them, in a transaction of this process.
+        let needs_turn = batch.iter().any(|ticket| ticket.is_by_itself()) || !self.attempts.pending().is_empty();
+        let requests: Vec<&Request> =
+            if needs_turn { Vec::new() } else { batch.iter().map(|ticket| &ticket.request).collect() };
+        let Some(count) = desks.post(&requests) else {
+            self.queue.put_back(batch);
+            return Ok(true);
+        };
+        if count > 0 {
+            self.queue.put_back(batch.split_off(count));
+        }
+        self.queue.stands_at(Some(desks.clone()));
+        let waited = self.wait_for_others(Left { desks, batch, for_a_turn: count == 0 }, inside);
+        self.queue.stands_at(None);
+        waited
+    }
+
+    fn wait_for_others(&self, mut left: Left<'_>, inside: &mut Inside) -> Result<bool, Error> {
+        let (mut pause, mut tried) = (Pause::new(), clock::instant());
+        loop {
+            // Other threads' reads do not wait for writers.
+            self.do_reads();
+            let next = match left.next(self) {
+                Next::Work => self.go_to_work(&mut left),
+                next => next,
+            };
+            match next {
+                Next::Over(hindered) => return Ok(hindered),
+                Next::Work => inside.outside(|| pause.sleep(left.deadline()))?,
+                // Whoever is at work does not answer: it may be gone.
+                Next::Wait if tried.elapsed() >= PATIENCE => {
+                    tried = clock::instant();
+                    if let Next::Over(hindered) = self.go_to_work(&mut left) {
+                        return Ok(hindered);
+                    }
+                }
+                Next::Wait => inside.outside(|| left.desks.wait(PATIENCE.saturating_sub(tried.elapsed())))?,
+            }
+        }
+    }
+
+    /// Does what lies on all desks, this process's among them. [`Next::Work`] if somebody is in the way.
+    fn go_to_work(&self, left: &mut Left<'_>) -> Next {
+        if left.for_a_turn {
+            return self.do_itself(left);
+        }
+        left.desks.insist();
+        match self.ask(&[]) {
+            // It was not among what was done: it is unreadable, or there is too much.
+            Ok(_) if matches!(left.desks.look(), Look::Posted { .. }) => self.do_itself(left),
+            Ok(_) | Err(Fault::Unknown(_)) => Next::Wait,
+            Err(Fault::Busy(error)) => {
+                left.batch.iter().for_each(|ticket| ticket.hinder(&error, false));
+                Next::Work
+            }
+            Err(Fault::Failed(error)) if left.desks.recall() => {
+                self.fail(&left.batch, &error);
+                Next::Over(false)
+            }
+            Err(Fault::Failed(_)) => Next::Work,
+        }
+    }
+
+    /// Does what was left in a transaction of this process, unless somebody has begun with it.
+    fn do_itself(&self, left: &mut Left<'_>) -> Next {
+        match left.desks.recall() {
+            true => Next::Over(self.apply(std::mem::take(&mut left.batch))),
+            false => Next::Wait,
+        }
+    }
+
+    /// Gives the tickets the answers that lay on the desk. What was refused is found out by a look if that is enough.
+    fn settle(&self, batch: Vec<Arc<Ticket>>, answers: &[Answer]) {
+        let mut again = Vec::new();
+        for (ticket, answer) in batch.iter().cloned().zip(answers) {
+            match answer.reply_to(&ticket.request) {
+                Some(reply) => {
+                    self.wake_after(&[&ticket.request]);
+                    ticket.answer(ticket.judge(Ok(reply), self));
+                }
+                None if *answer == Answer::Unknown => {
+                    let text = "the process that did it for this one could not flush it to the disk";
+                    ticket.hinder(&Error::new(Code::Io, text), true);
+                    again.push(ticket);
+                }
+                None => match self.refusal(&ticket.request) {
+                    Some(reply) => ticket.answer(ticket.judge(Ok(reply), self)),
+                    None => {
+                        ticket.leave_to_itself();
+                        again.push(ticket);
+                    }
+                },
+            }
+        }
+        self.queue.put_back(again);
+        self.tell(&batch);
+    }
+
+    /// Who is in the way of a lock that was refused, if that is still so.
+    fn refusal(&self, request: &Request) -> Option<Reply> {
+        let Request::Lock(wanted) = request else { return None };
+        match self.ask(&[&Request::Peek(wanted.clone())]).ok()?.pop() {
+            Some(Ok(Reply::Refused(in_the_way))) => Some(Reply::Refused(in_the_way)),
+            _ => None,
+        }
+    }
+}
+
+impl Left<'_> {
+    /// Nobody knows what becomes of the requests: they are asked for again.
+    fn give_up(&mut self, engine: &Engine, cause: &str) -> Next {
+        self.desks.abandon();
+        engine.put_back(std::mem::take(&mut self.batch), &Error::new(Code::Busy, cause), true);
+        Next::Over(false)
+    }
+
+    fn deadline(&self) -> Instant {
+        self.batch.iter().map(|ticket| ticket.deadline).min().unwrap_or_else(clock::instant)
+    }
+
+    fn next(&mut self, engine: &Engine) -> Next {
+        let look = self.desks.look();
+        let late = clock::instant().checked_duration_since(self.deadline());
+        match (look, late) {
+            (Look::Answered(answers), _) => {
+                engine.settle(std::mem::take(&mut self.batch), &answers);
+                Next::Over(false)
+            }
+            // Those whose time is up leave the queue, the others are left anew.
+            (Look::Posted { .. }, Some(_)) if self.desks.recall() => {
+                engine.queue.put_back(std::mem::take(&mut self.batch));
+                Next::Over(false)
+            }
+            (Look::Taken, Some(late)) if late > GRACE => {
+                self.give_up(engine, "another process has had it in hand for too long")
+            }
+            (Look::Lost, _) => {
+                self.give_up(engine, "somebody has written over what the processes leave for each other")
+            }
+            (Look::Posted { leads: true }, None) => Next::Work,
+            _ => Next::Wait,
+        }
+    }
+}

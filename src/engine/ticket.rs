@@ -1,0 +1,127 @@
+//! One caller's request on its way to an answer.
+
+use super::{Engine, lock};
+use crate::model::{
+    error::{Code, Error},
+    request::{Outcome, Reply, Request},
+};
+use std::{sync::Mutex, time::Instant};
+
+/// One caller's request on its way.
+pub struct Ticket {
+    pub request: Request,
+    pub deadline: Instant,
+    /// The kind of ring by which it is answered: a bit. Those that came at about the same time have the same.
+    pub kind: u32,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    outcome: Option<Outcome>,
+    /// What stood in the way so far, for the text of a call that gives up.
+    hindrance: Option<Error>,
+    /// An earlier try may have been applied.
+    in_doubt: bool,
+    /// Another process did not do it, for a reason that this one has to find out.
+    by_itself: bool,
+}
+
+impl Ticket {
+    pub fn new(request: Request, deadline: Instant, kind: u32) -> Ticket {
+        Ticket { request, deadline, kind, progress: Mutex::default() }
+    }
+
+    pub fn take_outcome(&self) -> Option<Outcome> {
+        lock(&self.progress).outcome.take()
+    }
+
+    /// Its thread sees the answer at the next ring of its kind.
+    pub fn answer(&self, outcome: Outcome) {
+        lock(&self.progress).outcome = Some(outcome);
+    }
+
+    pub fn is_answered(&self) -> bool {
+        lock(&self.progress).outcome.is_some()
+    }
+
+    pub fn hinder(&self, error: &Error, in_doubt: bool) {
+        let mut progress = lock(&self.progress);
+        progress.in_doubt |= in_doubt;
+        progress.hindrance = Some(error.clone());
+    }
+
+    /// It was refused in another process.
+    pub fn leave_to_itself(&self) {
+        lock(&self.progress).by_itself = true;
+    }
+
+    pub fn is_by_itself(&self) -> bool {
+        lock(&self.progress).by_itself
+    }
+
+    /// The store's answer, seen in the light of an earlier try that may have been applied: a lock that is gone may be gone
+    /// by this very call.
+    pub fn judge(&self, outcome: Outcome, engine: &Engine) -> Outcome {
+        let in_doubt = lock(&self.progress).in_doubt;
+        let gone = |error: &Error| matches!(error.code, Code::NoLock | Code::Denied | Code::Stale);
+        match outcome {
+            Ok(Reply::Each(mut results)) if in_doubt => {
+                for denial in results.iter_mut().filter_map(|result| result.as_mut().err()) {
+                    if gone(&denial.error) {
+                        denial.error = self.unknown(engine);
+                    }
+                }
+                Ok(Reply::Each(results))
+            }
+            Err(error) if in_doubt && matches!(self.request, Request::Transfer { .. }) && gone(&error) => {
+                Err(self.unknown(engine))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The answer where the store can't do it. An earlier try that may have been applied stays unknown.
+    pub fn fail(&self, error: &Error, engine: &Engine) -> Outcome {
+        let in_doubt = lock(&self.progress).in_doubt;
+        if in_doubt { self.give_up(engine) } else { Err(error.clone()) }
+    }
+
+    /// The answer of a call whose time is up.
+    pub fn give_up(&self, engine: &Engine) -> Outcome {
+        if lock(&self.progress).in_doubt {
+            return Err(self.unknown(engine));
+        }
+        let text = format!(
+            "gave up on {} when timeout_ms had passed ({}): try again, or allow more time",
+            self.subject(),
+            self.cause()
+        );
+        Err(Error::new(Code::Busy, text))
+    }
+
+    /// What is said of a call that may have been applied; a lock that it may have taken is given back.
+    fn unknown(&self, engine: &Engine) -> Error {
+        engine.attempts.withdraw(&self.request);
+        let text = format!(
+            "the outcome of a call for {} is unknown ({}): a lock that it may have taken is released with the next call, so \
+             take it again; after another call ask dss_lock_status",
+            self.subject(),
+            self.cause()
+        );
+        Error::new(Code::Unknown, text)
+    }
+
+    fn cause(&self) -> String {
+        let progress = lock(&self.progress);
+        progress.hindrance.as_ref().map_or("other threads' calls come first".into(), |error| error.text.clone())
+    }
+
+    fn subject(&self) -> String {
+        match self.request.ids() {
+            [] => "no lock".into(),
+            [id] => format!("lock {id}"),
+            [id, others @ ..] => format!("lock {id} and {} more", others.len()),
+        }
+    }
+}
