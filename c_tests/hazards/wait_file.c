@@ -183,6 +183,10 @@ static void modes(const char *folder)
         uri = sqlite_uri(path, cases[i].options);
         snprintf(side, sizeof(side), "%s-wait", path);
         CHECK_RC(dss_init_uri(&handle, uri), 0);
+        /* Who does nothing but open the store has no use for it. */
+        CHECK(!exists(side));
+        CHECK_RC(take(&handle, "ann", 100), 0);
+        CHECK_RC(dss_unlock(&handle, "drive", "ann"), 0);
         CHECK(mode_of(path) == cases[i].mode && mode_of(side) == cases[i].mode);
         check_one_descriptor();
         /* Made anew, it is as it was. */

@@ -55,6 +55,10 @@ impl GivenUp {
         self.list().clone()
     }
 
+    pub fn are_pending(&self) -> bool {
+        !self.list().is_empty()
+    }
+
     pub fn done(&self, withdrawals: &[Request]) {
         if !withdrawals.is_empty() {
             self.list().retain(|request| !withdrawals.contains(request));

@@ -89,6 +89,7 @@ impl Engine {
 
     /// Does what lies on all desks, this process's among them. [`Next::Work`] if somebody is in the way.
     fn go_to_work(&self, left: &mut Left<'_>) -> Next {
+        left.desks.announce_work();
         if left.for_a_turn {
             return self.do_itself(left);
         }

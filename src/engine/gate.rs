@@ -12,7 +12,7 @@ use crate::{
     model::error::{Code, Error},
     mutant,
     sys::{
-        self,
+        self, birth_mark,
         doorbell::{self, Woken},
         inherited,
         signals::{Shield, SignalMask},
@@ -55,7 +55,7 @@ pub fn enter() -> Result<Inside, Error> {
     if PROCESS.load(Ordering::Relaxed) == 0 {
         return Err(Error::new(Code::NoMemory, "fork handlers could not be set when libdss was loaded: no memory"));
     }
-    if PROCESS.load(Ordering::Relaxed) != std::process::id() && !mutant::on("fork_pid") {
+    if !is_this_process() && !mutant::on("fork_pid") {
         adopt()?;
     }
     let mut inside = Inside { pass: None, shield: None, generation: 0, signals: None };
@@ -71,11 +71,22 @@ fn adopt() -> Result<(), Error> {
     if USED.load(Ordering::Relaxed) {
         return Err(Error::new(
             Code::Forked,
-            "this process was made by _Fork, clone or vfork, which tell libraries nothing: use fork(3), or exec first",
+            "this process was made by _Fork or clone, which tell libraries nothing: use fork(3), or exec first",
         ));
     }
-    PROCESS.store(std::process::id(), Ordering::Relaxed);
+    settle_here();
     Ok(())
+}
+
+/// The library is that of this process from now on.
+fn settle_here() {
+    PROCESS.store(std::process::id(), Ordering::Relaxed);
+    birth_mark::make();
+}
+
+/// Asked at each call, so without a system call where that is possible.
+fn is_this_process() -> bool {
+    birth_mark::is_there().unwrap_or_else(|| PROCESS.load(Ordering::Relaxed) == std::process::id())
 }
 
 /// Which process of a family of forks this is; stores that an earlier one opened are not ours.
@@ -159,12 +170,13 @@ static ON_LOAD: extern "C" fn() = watch_forks;
 
 extern "C" fn watch_forks() {
     if sys::on_fork(before_fork, after_fork_in_parent, after_fork_in_child).is_ok() {
-        PROCESS.store(std::process::id(), Ordering::Relaxed);
+        birth_mark::prepare();
+        settle_here();
     }
 }
 
 extern "C" fn before_fork() {
-    if PROCESS.load(Ordering::Relaxed) != std::process::id() {
+    if !is_this_process() {
         return;
     }
     let shield = Shield::raise();
@@ -194,7 +206,7 @@ extern "C" fn after_fork_in_child() {
             registry::drop_inherited();
         }
         if slot.borrow().is_some() {
-            PROCESS.store(std::process::id(), Ordering::Relaxed);
+            settle_here();
         }
         slot.take()
     });

@@ -80,6 +80,10 @@ impl Queue {
         state.writes.drain(..size).collect()
     }
 
+    fn has_writes(&self) -> bool {
+        !lock(&self.state).writes.is_empty()
+    }
+
     fn take_reads(&self) -> Vec<Arc<Ticket>> {
         let mut state = lock(&self.state);
         let size = state.reads.len().min(BATCH_MAX);
@@ -135,8 +139,16 @@ impl Engine {
 
     /// Does one request, alone or together with those of other threads, and waits for its answer.
     pub fn call(&self, request: Request, deadline: Instant, inside: &mut Inside) -> Outcome {
+        let hindrance = match self.call_alone(&request) {
+            Some(Ok(outcome)) => return outcome,
+            Some(Err(hindrance)) => Some(hindrance),
+            None => None,
+        };
         let mut state = lock(&self.queue.state);
         let (ticket, all_are_here) = state.push(request, deadline);
+        if let Some((error, in_doubt)) = hindrance {
+            ticket.hinder(&error, in_doubt);
+        }
         if all_are_here {
             self.queue.gathered.ring();
         }
@@ -172,6 +184,33 @@ impl Engine {
         }
     }
 
+    /// Does the request without a ticket, if there is nobody else: None if there is. Or says what stood in the way, and whether
+    /// the request may have been done.
+    fn call_alone(&self, request: &Request) -> Option<Result<Outcome, (Error, bool)>> {
+        let mut state = lock(&self.queue.state);
+        let is_idle = !state.working && !state.broken && state.next().is_none();
+        if !is_idle || (!request.is_read() && state.expected > 1) || self.attempts.are_pending() {
+            return None;
+        }
+        state.working = true;
+        drop(state);
+        let may_work = || lock(&self.store).desks().is_none_or(|desks| desks.announce_work());
+        let asked = if request.is_read() || may_work() { Some(self.ask(&[request])) } else { None };
+        let mut state = lock(&self.queue.state);
+        state.working = false;
+        if let Some(kind) = state.next().map(|next| next.kind) {
+            state.expected = state.writes.len() + 1;
+            self.queue.bells.ring(kind, false);
+        }
+        drop(state);
+        match asked? {
+            Ok(mut outcomes) => outcomes.pop().map(Ok),
+            Err(Fault::Failed(error)) => Some(Ok(Err(error))),
+            Err(Fault::Busy(error)) => Some(Err((error, false))),
+            Err(Fault::Unknown(error)) => Some(Err((error, true))),
+        }
+    }
+
     /// Applies batch after batch until the caller's own request is answered.
     fn work_until_answered(&self, own: &Arc<Ticket>, inside: &mut Inside) -> Result<(), Error> {
         let mut pause = Pause::new();
@@ -191,19 +230,18 @@ impl Engine {
 
     /// Does the writes that are there, or leaves them for another process that is at work; true if somebody was in the way.
     fn do_writes(&self, own: &Arc<Ticket>, inside: &mut Inside) -> Result<bool, Error> {
-        let desks = lock(&self.store).desks();
-        match desks.filter(|desks| desks.somebody_works()) {
-            Some(desks) => self.leave_for_others(&desks, inside),
-            None => {
-                self.gather(own, inside)?;
-                let hindered = self.apply(self.queue.take_writes());
-                let desks = lock(&self.store).desks();
-                match desks.filter(|_| hindered) {
-                    Some(desks) => self.leave_for_others(&desks, inside),
-                    None => Ok(hindered),
-                }
-            }
+        if !self.queue.has_writes() {
+            return Ok(false);
         }
+        self.gather(own, inside)?;
+        let batch = self.queue.take_writes();
+        let Some(desks) = lock(&self.store).desks() else { return Ok(self.apply(batch)) };
+        if batch.is_empty() || !desks.announce_work() {
+            self.queue.put_back(batch);
+        } else if !self.apply(batch) {
+            return Ok(false);
+        }
+        self.leave_for_others(&desks, inside)
     }
 
     /// Threads whose calls were answered together come again at about the same time. Those that are still on their way are

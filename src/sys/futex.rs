@@ -137,35 +137,24 @@ mod tests {
 
     #[test]
     fn a_ring_wakes_all_of_its_kinds_or_one() {
-        let (bells, woken) = (Bells::default(), AtomicU32::new(0));
-        let sleep = |kind| {
-            let heard = bells.heard();
-            bells.wait(heard, kind, Duration::from_secs(60));
-            woken.fetch_add(kind, Ordering::SeqCst);
-        };
-        let until = |wanted: &dyn Fn() -> bool| {
-            while !wanted() {
-                thread::yield_now();
-            }
-        };
+        let (bells, woken) = (Bells::default(), [AtomicU32::new(0), AtomicU32::new(0)]);
+        let (woken, bells) = (&woken, &bells);
+        let count = |kind: usize| woken[kind].load(Ordering::SeqCst);
         thread::scope(|scope| {
-            (0..3).for_each(|_| drop(scope.spawn(|| sleep(1))));
-            scope.spawn(|| sleep(8));
-            until(&|| bells.asleep.load(Ordering::SeqCst) == 4);
-            while woken.load(Ordering::SeqCst) == 0 {
-                bells.ring(1, false);
+            for kind in [0, 0, 0, 1] {
+                scope.spawn(move || {
+                    bells.wait(bells.heard(), 1 << kind, Duration::from_secs(60));
+                    woken[kind].fetch_add(1, Ordering::SeqCst);
+                });
             }
-            while woken.load(Ordering::SeqCst) < 3 {
-                bells.ring(1, true);
-            }
-            bells.ring(8, true);
-            until(&|| {
-                woken.load(Ordering::SeqCst) == 11 || {
-                    bells.ring(8, true);
-                    false
+            for (kind, all, wanted) in [(0, false, 1), (0, true, 3), (1, true, 1)] {
+                while count(kind) < wanted {
+                    bells.ring(1 << kind, all);
+                    thread::yield_now();
                 }
-            });
+            }
         });
+        assert_eq!((count(0), count(1)), (3, 1));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The few calls of the operating system that the standard library has not got, each behind a safe function.
 
+pub mod birth_mark;
 pub mod byte_lock;
 pub mod doorbell;
 pub mod events;

@@ -36,7 +36,7 @@ use std::{
     io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering, fence},
+        atomic::{AtomicBool, AtomicU64, Ordering, fence},
     },
     time::Duration,
 };
@@ -53,6 +53,8 @@ pub struct Desks {
     file: Kept,
     /// This process's own, from its first use.
     own: OnceLock<Option<Own>>,
+    /// This process has said that it is about to go to work.
+    announced: AtomicBool,
 }
 
 struct Own {
@@ -77,12 +79,22 @@ pub enum Look {
 impl Desks {
     /// None if the memory is of another layout.
     pub fn of(mapping: Mapping, file: File) -> Option<Desks> {
-        Some(Desks { memory: Memory::of(mapping)?, file: Kept::new(file), own: OnceLock::new() })
+        Some(Desks { memory: Memory::of(mapping)?, file: Kept::new(file), own: OnceLock::new(), announced: AtomicBool::new(false) })
     }
 
     /// Whether another process is at work, or about to be, as far as it is known.
-    pub fn somebody_works(&self) -> bool {
+    fn somebody_works(&self) -> bool {
         self.memory.at_work().load(Ordering::SeqCst) != 0
+    }
+
+    /// Of those who come when nobody is at work, one goes to work, and the others need not try for the write lock. True for
+    /// that one: it is to ask the store at once.
+    pub fn announce_work(&self) -> bool {
+        let is_first = self.memory.at_work().compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if is_first {
+            self.announced.store(true, Ordering::SeqCst);
+        }
+        is_first
     }
 
     /// Takes a free desk. A number that starts at random is never that of what a former owner left there.
@@ -216,6 +228,7 @@ fn bit(place: usize) -> u32 {
 /// answered, it is as if it had never been taken.
 pub struct Errands {
     desks: Option<Arc<Desks>>,
+    /// It has to say when it is done.
     works: bool,
     taken: Vec<Errand>,
 }
@@ -238,7 +251,8 @@ fn number_of(mark: Mark, index: usize) -> ErrandNumber {
 
 impl Errands {
     pub fn of(desks: Option<Arc<Desks>>) -> Errands {
-        Errands { desks, works: false, taken: Vec::new() }
+        let works = desks.as_ref().is_some_and(|desks| desks.announced.swap(false, Ordering::SeqCst));
+        Errands { desks, works, taken: Vec::new() }
     }
 
     /// To be said when the write lock is won: others lay their requests on their desks from now on. Those who took part in

@@ -34,8 +34,10 @@ use std::{io, sync::Arc, time::Duration};
 pub struct Connection {
     /// Before `sql`, so that it is dropped first.
     statements: Statements,
-    sql: Sql,
+    /// Also before `sql`: the kernel takes 10 ms and more to end the watch of a file that was just removed, as SQLite removes the
+    /// log when it closes the last connection.
     watch: Watch,
+    sql: Sql,
     clock: LeaseClock,
     /// Made for those who wait; it ends with the connection.
     pulse: Option<Arc<IndexHeader>>,

@@ -9,6 +9,7 @@
 //! shared again; and the write lock is released just before the read mark. So while a [`Joined`] stands, the unlock of one
 //! of these bytes is held back until the thread's next lock call, and joined with it if the two make such a pair.
 
+use super::log_writes;
 use crate::sys::byte_lock;
 use std::{
     cell::Cell,
@@ -38,12 +39,13 @@ thread_local! {
     static HELD_BACK: Cell<Option<HeldBack>> = const { Cell::new(None) };
 }
 
-/// Lock calls of this thread are joined until it is dropped. It spans one transaction, at whose end nothing is held back.
+/// Lock calls of this thread, and writes into the log, are joined until it is dropped. It spans one transaction, at whose end nothing is held back.
 pub struct Joined(PhantomData<*const ()>);
 
 impl Joined {
     pub fn begin() -> Joined {
         JOINING.set(true);
+        log_writes::begin();
         Joined(PhantomData)
     }
 }
@@ -51,6 +53,7 @@ impl Joined {
 impl Drop for Joined {
     fn drop(&mut self) {
         JOINING.set(false);
+        log_writes::end();
         release_held_back();
     }
 }

@@ -6,6 +6,8 @@ pub mod errors;
 #[allow(unsafe_code)]
 mod file_locks;
 mod header;
+#[allow(unsafe_code)]
+mod log_writes;
 mod network;
 pub mod place;
 mod pulse;
@@ -82,15 +84,13 @@ impl Sqlite {
 impl Store for Sqlite {
     fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
         let (in_doubt, alone) = (self.in_doubt, self.readers.is_empty() || mutant::on("joined_alone"));
-        let desks = self.wait_file.desks();
-        let connection = self.connection().map_err(after_init)?;
         if !in_doubt && !batch.is_empty() && batch.iter().all(|request| request.is_read()) {
-            let result = connection.read(batch, alone);
+            let result = self.connection().map_err(after_init)?.read(batch, alone);
             self.drop_if_damaged(&result);
             return result;
         }
-        let mut errands = Errands::of(desks);
-        let result = connection.write(batch, in_doubt, alone, &mut errands);
+        let mut errands = Errands::of(self.wait_file.desks());
+        let result = self.connection().map_err(after_init)?.write(batch, in_doubt, alone, &mut errands);
         match &result {
             Ok(_) => {
                 self.in_doubt = false;

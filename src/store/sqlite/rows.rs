@@ -55,7 +55,10 @@ pub fn record_of(row: &Row) -> Result<Record, String> {
         leased: Tick { boot, us },
         ttl_ms: ttl_ms as u64,
         before: end,
-        client: String::from_utf8_lossy(row.bytes(5)).into(),
+        client: match str::from_utf8(row.bytes(5)) {
+            Ok(client) => client.into(),
+            Err(_) => String::from_utf8_lossy(row.bytes(5)).into(),
+        },
         note: Note::new(row.bytes(7)).map_err(|error| error.text)?,
     }))
 }

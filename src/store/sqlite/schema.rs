@@ -79,7 +79,7 @@ pub fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {
 /// page's versions in it at each commit: with 1000 pages, its default, that is a quarter of a commit's instructions.
 const PRAGMAS: &str = "
     PRAGMA page_size = 1024;
-    PRAGMA wal_autocheckpoint = 500;
+    PRAGMA wal_autocheckpoint = 300;
     PRAGMA journal_size_limit = 4194304;
     PRAGMA mmap_size = 0;
     PRAGMA temp_store = MEMORY;

@@ -7,13 +7,13 @@
 //!   with their mode from the start, whatever the umask.
 //! * sleeping, which SQLite does for up to ten seconds while others change their read marks: the engine waits instead, with
 //!   its own deadline and where a fork can pass.
-//! * `pwrite`: notes when a limit of file sizes was hit, since the kernel sends a signal then.
+//! * `pwrite`: see [`super::log_writes`].
 
-use super::file_locks;
+use super::{file_locks, log_writes};
 use crate::{
     model::error::{Code, Error},
     mutant,
-    sys::{self, inherited, signals},
+    sys::{self, byte_lock, inherited},
 };
 use once_cell::sync::OnceCell;
 use rusqlite::ffi;
@@ -58,7 +58,7 @@ pub fn install() -> Result<(), Error> {
             (c"fcntl", file_locks::fcntl as *const c_void),
             (c"close", our_close as *const c_void),
             (c"open", our_open as *const c_void),
-            (c"pwrite", our_pwrite as *const c_void),
+            (c"pwrite", log_writes::pwrite as *const c_void),
         ];
         calls.into_iter().filter(|(name, _)| !spared(name)).try_for_each(|(name, call)| set(vfs, name, call))
     })
@@ -111,15 +111,6 @@ unsafe extern "C" fn our_sleep(_vfs: *mut ffi::sqlite3_vfs, microseconds: c_int)
     slept
 }
 
-unsafe extern "C" fn our_pwrite(fd: c_int, bytes: *const c_void, count: usize, offset: libc::off_t) -> isize {
-    // SAFETY: as SQLite called it.
-    let written = unsafe { libc::pwrite(fd, bytes, count, offset) };
-    if written < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EFBIG) {
-        signals::raised();
-    }
-    written
-}
-
 unsafe extern "C" fn our_close(fd: c_int) -> c_int {
     let mut aside = PUT_ASIDE.lock().unwrap_or_else(PoisonError::into_inner);
     aside.retain(|fd| {
@@ -142,6 +133,10 @@ unsafe extern "C" fn our_close(fd: c_int) -> c_int {
 /// Whether this process holds POSIX locks on the file, which are not ours, since we have none of that kind.
 fn host_has_locks(fd: RawFd) -> bool {
     if mutant::on("close_drops") {
+        return false;
+    }
+    // Most files are locked by nobody else, and that is told at once. But it tells one lock only, perhaps another process's.
+    if byte_lock::others_have_any(fd).is_ok_and(|any| !any) {
         return false;
     }
     let mut found = MaybeUninit::<libc::stat>::zeroed();

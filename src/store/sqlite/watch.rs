@@ -3,6 +3,7 @@
 use super::place::{Identity, Place, identity, side_file};
 use crate::{clock, model::error::Error, sys::inotify::NameEvents};
 use std::{
+    io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -14,11 +15,16 @@ pub struct Watch {
     /// The log and its index, which SQLite has open: who finds others under their names has other locks. SQLite itself
     /// removes them only when it closes the last connection of all.
     sides: Vec<(PathBuf, Option<Identity>)>,
-    /// None where the kernel does not tell this user: then the path is walked each time.
+    /// None at first, and where the kernel does not tell this user: then the path is walked each time.
     events: Option<NameEvents>,
+    walks: u32,
     /// The last walk found all well, and is good until then.
     good_until: Option<Instant>,
 }
+
+/// After so many walks the kernel is asked to report. Before, it does not pay: to end its reports takes it milliseconds, and
+/// many programs open a store for a few calls.
+const WALKS_BEFORE_EVENTS: u32 = 8;
 
 /// How long a walk of the path is good for.
 const GOOD_FOR: Duration = Duration::from_millis(100);
@@ -27,12 +33,14 @@ impl Watch {
     /// To be called when SQLite has read from the file and so has opened the side files.
     pub fn begin(place: &Place) -> Watch {
         let sides = ["-wal", "-shm"].map(|suffix| side_file(&place.path, suffix));
-        let events = NameEvents::watch(&place.path).and_then(|events| {
-            sides.iter().try_for_each(|side| events.also(side))?;
-            Ok(events)
-        });
         let sides = sides.into_iter().map(|side| (side.clone(), identity(&side))).collect();
-        Watch { place: place.clone(), sides, events: events.ok(), good_until: None }
+        Watch { place: place.clone(), sides, events: None, walks: 0, good_until: None }
+    }
+
+    fn ask_for_events(&self) -> io::Result<NameEvents> {
+        let events = NameEvents::watch(&self.place.path)?;
+        self.sides.iter().try_for_each(|(side, _)| events.also(side))?;
+        Ok(events)
     }
 
     pub fn path(&self) -> &Path {
@@ -46,6 +54,11 @@ impl Watch {
             return Ok(());
         }
         self.good_until = None;
+        self.walks = self.walks.saturating_add(1);
+        if self.walks == WALKS_BEFORE_EVENTS {
+            // Before the walk: what happens after it is reported.
+            self.events = self.ask_for_events().ok();
+        }
         self.place.check()?;
         let gone = self.sides.iter().find(|(side, before)| before.is_none() || identity(side) != *before);
         if let Some((side, _)) = gone {
@@ -69,6 +82,13 @@ mod tests {
         place
     }
 
+    /// One that the kernel reports to.
+    fn watching(place: &Place) -> Watch {
+        let mut watch = Watch::begin(place);
+        (0..WALKS_BEFORE_EVENTS).for_each(|_| watch.check().unwrap());
+        watch
+    }
+
     /// An administrator cleared away "old" -shm and -wal files; the next program to come made its own, and got locks that
     /// were held.
     #[test]
@@ -76,7 +96,7 @@ mod tests {
         for suffix in ["-wal", "-shm"] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("x.db");
-            let mut watch = Watch::begin(&found(&path));
+            let mut watch = watching(&found(&path));
             assert_eq!(code(&mut watch), None);
             let _open_as_in_sqlite = fs::File::open(side_file(&path, suffix)).unwrap();
             fs::remove_file(side_file(&path, suffix)).unwrap();
@@ -96,7 +116,8 @@ mod tests {
         let (path, other) = (folder.path().join("x.db"), folder.path().join("y.db"));
         let place = found(&path);
         for walks_each_time in [false, true] {
-            let mut watch = Watch::begin(&place);
+            let mut watch = watching(&place);
+            assert!(watch.events.is_some());
             if walks_each_time {
                 watch.events = None;
             }
@@ -117,7 +138,7 @@ mod tests {
     fn a_file_in_its_place_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.db");
-        let mut watch = Watch::begin(&found(&path));
+        let mut watch = watching(&found(&path));
         assert_eq!(code(&mut watch), None);
         fs::write(folder.path().join("new"), "").unwrap();
         fs::rename(folder.path().join("new"), &path).unwrap();
@@ -128,7 +149,7 @@ mod tests {
     fn a_renamed_folder_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("a")).unwrap();
-        let mut watch = Watch::begin(&found(&folder.path().join("a/x.db")));
+        let mut watch = watching(&found(&folder.path().join("a/x.db")));
         assert_eq!(code(&mut watch), None);
         fs::rename(folder.path().join("a"), folder.path().join("b")).unwrap();
         assert_eq!(code(&mut watch), Some(Code::Moved));
