@@ -9,6 +9,20 @@ pub fn on(name: &str) -> bool {
     std::env::var_os("DSS_MUTANT").is_some_and(|chosen| chosen == name)
 }
 
+/// Ends the process as kill -9 does, once in a while, if one of these is on.
+#[cfg(feature = "mutants")]
+pub fn die_now_and_then(names: [&str; 2]) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static TIMES: AtomicU32 = AtomicU32::new(0);
+    if names.into_iter().any(on) && TIMES.fetch_add(1, Ordering::Relaxed) % 50 == std::process::id() % 50 {
+        crate::sys::end_at_once();
+    }
+}
+
+#[cfg(not(feature = "mutants"))]
+#[inline(always)]
+pub const fn die_now_and_then(_names: [&str; 2]) {}
+
 #[cfg(not(feature = "mutants"))]
 #[inline(always)]
 pub const fn on(_name: &str) -> bool {

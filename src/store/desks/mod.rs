@@ -25,7 +25,6 @@ use crate::{
         lock::End,
         request::{Grant, Outcome, Request},
     },
-    mutant,
     sys::{self, byte_lock, futex, inherited::Kept, mapping::Mapping},
 };
 pub use codec::Answer;
@@ -38,7 +37,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering, fence},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long a process waits for whoever is at work, before it looks whether it can go to work itself.
@@ -79,7 +78,12 @@ pub enum Look {
 impl Desks {
     /// None if the memory is of another layout.
     pub fn of(mapping: Mapping, file: File) -> Option<Desks> {
-        Some(Desks { memory: Memory::of(mapping)?, file: Kept::new(file), own: OnceLock::new(), announced: AtomicBool::new(false) })
+        Some(Desks {
+            memory: Memory::of(mapping)?,
+            file: Kept::new(file),
+            own: OnceLock::new(),
+            announced: AtomicBool::new(false),
+        })
     }
 
     /// Whether another process is at work, or about to be, as far as it is known.
@@ -213,9 +217,12 @@ impl Desks {
         self.memory.remove(Set::Posted, own.place);
     }
 
+    fn is_own(&self, place: usize) -> bool {
+        self.own.get().and_then(|own| own.as_ref()).is_some_and(|own| own.place == place)
+    }
+
     fn is_alive(&self, place: usize) -> bool {
-        let is_own = self.own.get().and_then(|own| own.as_ref()).is_some_and(|own| own.place == place);
-        is_own || byte_lock::is_locked(&self.file, FIRST_BYTE + place as libc::off_t) || mutant::on("dead_desks")
+        self.is_own(place) || byte_lock::is_locked(&self.file, FIRST_BYTE + place as libc::off_t)
     }
 }
 
@@ -255,48 +262,56 @@ impl Errands {
         Errands { desks, works, taken: Vec::new() }
     }
 
-    /// To be said when the write lock is won: others lay their requests on their desks from now on. Those who took part in
-    /// the last transaction are about to come again, and are waited for, but not for longer than that.
-    pub fn begin(&mut self, patience: Duration) {
-        let Some(desks) = &self.desks else { return };
-        self.works = true;
-        let memory = &desks.memory;
-        memory.at_work().store(1, Ordering::SeqCst);
-        let expected = memory.expected().load(Ordering::SeqCst).min(DESKS as u64);
-        let is_own = |place: usize| desks.own.get().and_then(|own| own.as_ref()).is_some_and(|own| own.place == place);
-        let missing =
-            || expected.saturating_sub(1 + memory.members(Set::Posted).filter(|place| !is_own(*place)).count() as u64);
-        if expected < 2 || patience.is_zero() || missing() == 0 {
-            return;
+    /// To be said when the write lock is won: others lay their requests on their desks from now on.
+    pub fn begin(&mut self) {
+        if let Some(desks) = &self.desks {
+            self.works = true;
+            desks.memory.at_work().store(1, Ordering::SeqCst);
         }
-        let end = clock::instant() + patience;
-        loop {
-            let missing = missing();
-            memory.awaited().store(missing, Ordering::SeqCst);
-            let left = end.saturating_duration_since(clock::instant());
-            if missing == 0 || left.is_zero() {
-                break;
-            }
-            futex::wait_shared(memory.awaited(), missing, u32::MAX, left);
-        }
-        memory.awaited().store(0, Ordering::SeqCst);
     }
 
-    /// Whether a process before has left its work without giving the answers: then [`Errands::take`] has to know what it did.
+    /// Whether there is more to take. Those who took part in the last transaction are about to come again: they are waited
+    /// for, but not beyond that time.
+    pub fn are_more(&self, until: Instant) -> bool {
+        let Some(desks) = &self.desks else { return false };
+        let memory = &desks.memory;
+        let expected = memory.expected().load(Ordering::SeqCst).min(DESKS as u64);
+        loop {
+            let here = waiting(memory).filter(|(_, place)| !desks.is_own(*place)).count() as u64;
+            let missing = expected.saturating_sub(1 + self.taken.len() as u64 + here);
+            let left = until.saturating_duration_since(clock::instant());
+            if missing == 0 || left.is_zero() {
+                memory.awaited().store(0, Ordering::SeqCst);
+                return here > 0;
+            }
+            memory.awaited().store(missing, Ordering::SeqCst);
+            if waiting(memory).filter(|(_, place)| !desks.is_own(*place)).count() as u64 == here {
+                futex::wait_shared(memory.awaited(), missing, u32::MAX, left);
+            }
+        }
+    }
+
+    /// Whether a process before has left its work without giving the answers.
     pub fn some_are_owed(&self) -> bool {
         self.desks.iter().any(|desks| desks.memory.members(Set::Taken).next().is_some())
     }
 
-    /// Takes what lies on the desks, those first who came first. `unlocked` are the unlocks that the last transaction which
-    /// did some for others has done, and the tokens of their locks.
-    pub fn take(&mut self, most: usize, unlocked: &[(ErrandNumber, u64)]) {
+    /// To be said once, before [`Errands::take`]: takes over what a process before has left. `unlocked` are the unlocks that
+    /// the last transaction which did some for others has done, and the tokens of their locks.
+    pub fn take_owed(&mut self, unlocked: &[(ErrandNumber, u64)]) {
         let Some(desks) = &self.desks else { return };
         let owed = desks.memory.members(Set::Taken).filter_map(|place| errand(desks, place, State::Taken, unlocked));
         self.taken.extend(owed.filter(|errand| desks.is_alive(errand.place)));
+    }
+
+    /// Takes what lies on the desks, those first who came first; false if there was nothing to take.
+    pub fn take(&mut self, most: usize) -> bool {
+        let Some(desks) = &self.desks else { return false };
+        let before = self.taken.len();
+        let mut room = most.saturating_sub(self.taken.iter().map(|errand| errand.requests.len()).sum());
         let mut posted: Vec<Errand> =
             desks.memory.members(Set::Posted).filter_map(|place| errand(desks, place, State::Posted, &[])).collect();
         posted.sort_unstable_by_key(|errand| errand.ticket);
-        let mut room = most;
         for errand in posted {
             if errand.requests.is_empty() || errand.requests.len() > room || !desks.is_alive(errand.place) {
                 continue;
@@ -310,6 +325,7 @@ impl Errands {
                 desks.memory.remove(Set::Taken, errand.place);
             }
         }
+        self.taken.len() > before
     }
 
     /// Does each request that is not done yet.
@@ -322,6 +338,10 @@ impl Errands {
             }
         }
         Ok(())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.taken.is_empty()
     }
 
     /// The unlocks among what was done, to be kept in the same transaction: an unlock can't be told from one that was

@@ -21,6 +21,7 @@ use crate::{
         request::{Outcome, Request},
         rules::{Change, Moment, decide},
     },
+    mutant,
     store::{
         Fault,
         desks::{ErrandNumber, Errands},
@@ -28,7 +29,11 @@ use crate::{
     sys,
 };
 use rusqlite::{Connection as Sql, FileControl, OpenFlags, config::DbConfig};
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// The only connection of this process to the file: two would share SQLite's per-process table of locks.
 pub struct Connection {
@@ -197,22 +202,37 @@ impl Connection {
         // Now no other process can write. Is the path still ours, and the schema one that we know?
         self.watch.check()?;
         self.notice_others()?;
-        errands.begin(self.commit_takes / GATHER_PART);
-        let unlocked = if errands.some_are_owed() { self.unlocked_for_others()? } else { Vec::new() };
-        errands.take(MOST_FOR_OTHERS, &unlocked);
+        errands.begin();
+        let wait_until = clock::instant() + self.commit_takes / GATHER_PART;
         let before = self.last_token()?;
         let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: before };
         let mut outcomes = Vec::with_capacity(batch.len());
         for request in batch {
             outcomes.push(self.write_one(request, &mut moment)?);
         }
-        errands.do_each(|request| self.write_one(request, &mut moment))?;
+        self.do_errands(errands, &mut moment, wait_until)?;
         self.write_own_row(&moment, before, always, &errands.unlocked())?;
         let commit_begins = clock::instant();
         self.statements.commit.run(&self.sql, &[], drop_row).map_err(Failure::at_commit)?;
         self.commit_takes = commit_begins.elapsed().min(LONGEST_COMMIT);
         self.seen = Seen { data_version: self.data_version()?, last_token: Some(moment.last_token) };
         Ok(outcomes)
+    }
+
+    /// Does what others have left, and what they bring until then.
+    fn do_errands(&mut self, errands: &mut Errands, moment: &mut Moment, until: Instant) -> Result<(), Stop> {
+        if errands.some_are_owed() {
+            errands.take_owed(&self.unlocked_for_others()?);
+        }
+        errands.take(MOST_FOR_OTHERS);
+        loop {
+            (moment.now_us, moment.tick) = (clock::now_us(), self.clock.now());
+            errands.do_each(|request| self.write_one(request, moment))?;
+            // What can't be taken now is left for the next transaction.
+            if !errands.are_more(until) || !errands.take(MOST_FOR_OTHERS) {
+                return Ok(());
+            }
+        }
     }
 
     /// The last token, and which unlocks were done for others.
@@ -235,6 +255,9 @@ impl Connection {
 
     /// The unlocks that the last transaction which did some for others has done.
     fn unlocked_for_others(&mut self) -> Result<Vec<(ErrandNumber, u64)>, Stop> {
+        if mutant::on("unlocks_forgotten") {
+            return Ok(Vec::new());
+        }
         let list = self.statements.select_unlocked.run(&self.sql, &[], |row| rows::unlocked_of(row.bytes(0)))?;
         Ok(list.unwrap_or_default())
     }

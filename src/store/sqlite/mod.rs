@@ -94,6 +94,9 @@ impl Store for Sqlite {
         match &result {
             Ok(_) => {
                 self.in_doubt = false;
+                if !errands.is_empty() {
+                    mutant::die_now_and_then(["dies_owing", "unlocks_forgotten"]);
+                }
                 errands.answer();
             }
             // The connection stays: it knows that the transaction did not happen, and the next one writes over it.

@@ -1,0 +1,102 @@
+/*
+ * A process is stopped (SIGSTOP, a debugger, a paused container) while it has the write lock, and with requests of others
+ * in its hands.
+ *
+ * Proves: the calls of the others end in time. -EBUSY says that nothing has changed, and so it is; after -EINPROGRESS, which
+ * says that nobody knows, the next call finds the lock free for its owner. When the process goes on, all do.
+ */
+#include "crew.h"
+
+#define TIMEOUT_MS 400
+#define LONGEST_S (TIMEOUT_MS / 1000.0 + 1.0)
+#define PAUSES 12
+
+/* One call: how long it took is looked at, unless this very process was stopped meanwhile. */
+static int timed(struct member *own, int (*call)(struct dss_handle *, const char *, const char *),
+                 struct dss_handle *handle, const char *id)
+{
+    long stops = atomic_load(&own->stops);
+    double begin = test_seconds();
+    int rc = call(handle, id, "member");
+
+    CHECK(test_seconds() - begin < LONGEST_S || atomic_load(&own->stops) != stops);
+    CHECK(rc == 0 || rc == -EBUSY || rc == -EINPROGRESS || rc == -ENOLCK || rc == -EEXIST);
+    return rc;
+}
+
+static void take(struct member *own, struct dss_handle *handle, const char *id)
+{
+    int rc;
+
+    /* What was given up is released with the next call; so the lock is never in its own way. */
+    do {
+        rc = timed(own, dss_lock, handle, id);
+        CHECK(rc != -EEXIST && rc != -ENOLCK);
+    } while (rc != 0);
+}
+
+static void release(struct member *own, struct dss_handle *handle, const char *id)
+{
+    int rc, unknown = 0;
+
+    while ((rc = timed(own, dss_unlock, handle, id)) != 0) {
+        if (rc == -ENOLCK && unknown)
+            return;
+        CHECK(rc == -EBUSY || rc == -EINPROGRESS);
+        unknown |= rc == -EINPROGRESS;
+    }
+}
+
+static void take_and_release(void *arg)
+{
+    struct crew *crew = arg;
+    struct member *own = &crew->members[own_number(crew)];
+    struct dss_handle handle;
+    char id[32];
+
+    snprintf(id, sizeof(id), "of member %d", (int)(own - crew->members));
+    CHECK_RC(dss_init_uri(&handle, crew->uri), 0);
+    while (!atomic_load(&crew->stop)) {
+        take(own, &handle, id);
+        release(own, &handle, id);
+        atomic_fetch_add(&own->rounds, 1);
+    }
+    CHECK_RC(dss_lock(&handle, id, "member"), 0);
+    CHECK_RC(dss_unlock(&handle, id, "member"), 0);
+    dss_fini(&handle);
+}
+
+static void pause_member(struct member *member, unsigned *seed)
+{
+    struct timespec length = {0, 600000000};
+    int status;
+
+    pause_at_random(seed, 20000);
+    atomic_fetch_add(&member->stops, 1);
+    CHECK(kill(member->process, SIGSTOP) == 0);
+    CHECK(waitpid(member->process, &status, WUNTRACED) == member->process && WIFSTOPPED(status));
+    CHECK(nanosleep(&length, NULL) == 0);
+    atomic_fetch_add(&member->stops, 1);
+    CHECK(kill(member->process, SIGCONT) == 0);
+}
+
+int main(void)
+{
+    unsigned seed = (unsigned)time(NULL);
+    struct crew *crew;
+    char options[32];
+
+    use_files_in_memory();
+    watchdog(100);
+    snprintf(options, sizeof(options), "timeout_ms=%d", TIMEOUT_MS);
+    crew = crew_of(sqlite_uri(test_path("dss.db"), options));
+    for (int i = 0; i < CREW; i++)
+        start_member(crew, i, take_and_release);
+    printf("seed %u\n", seed);
+    for (int i = 0; i < PAUSES; i++)
+        pause_member(&crew->members[rand_r(&seed) % CREW], &seed);
+    dismiss(crew);
+    for (int i = 0; i < CREW; i++)
+        CHECK(atomic_load(&crew->members[i].rounds) > 10);
+    return 0;
+}
