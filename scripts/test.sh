@@ -135,6 +135,7 @@ suite count_cargo "Rust tests" "$CARGO" test --release --locked --no-fail-fast
 step "library with switchable defects" make mutants
 step "build of the C tests" build_c_tests
 suite count_ctest "C tests" ctest --test-dir "$c_tests" -j "$jobs" --output-on-failure
+step "instructions of a call" scripts/instructions.sh
 step "install and uninstall" scripts/test_install.sh
 step "demo" make demo
 finish
