@@ -9,6 +9,8 @@
  *   failing_sync make FOLDER          a store with one lock in it
  *   failing_sync always FOLDER N      all flushes fail from the N-th on
  *   failing_sync some FOLDER          some flushes fail, and then none any more
+ *   failing_sync crash FOLDER         a store that was left by a kill, with a log
+ *   failing_sync refused FOLDER       all flushes fail, and the store can't be opened
  *   failing_sync verify FOLDER        the store holds what was acknowledged, and not what was refused
  */
 #include "hazard.h"
@@ -97,6 +99,31 @@ static void some(void)
     CHECK(fclose(answers) == 0);
 }
 
+static void lock_and_die(void *arg)
+{
+    struct dss_handle handle;
+
+    (void)arg;
+    CHECK_RC(dss_init_uri(&handle, uri), 0);
+    CHECK_RC(dss_lock(&handle, "from before", "ann"), 0);
+    kill(getpid(), SIGKILL);
+}
+
+static void crash(void)
+{
+    pid_t child = spawn(lock_and_die, NULL);
+    int status;
+
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void refused(void)
+{
+    struct dss_handle handle;
+
+    is_failure_of_disk(dss_init_uri(&handle, uri));
+}
+
 /* 0 means applied, -EINPROGRESS means unknown, every other error means not applied. */
 static void verify(void)
 {
@@ -132,6 +159,10 @@ int main(int argc, char **argv)
         always(atoi(argv[3]));
     else if (strcmp(argv[1], "some") == 0)
         some();
+    else if (strcmp(argv[1], "crash") == 0)
+        crash();
+    else if (strcmp(argv[1], "refused") == 0)
+        refused();
     else if (strcmp(argv[1], "verify") == 0)
         verify();
     else

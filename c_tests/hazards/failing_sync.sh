@@ -40,3 +40,12 @@ for first in 1 2 3 4 5 6; do
     with_faults "$first" some "$folder"
     with_faults "$first..$((first + 4))" some "$folder"
 done
+
+# Who was killed may not have flushed what it wrote. Who comes next flushes it before it answers anything.
+rm -f "$folder"/*
+"$program" crash "$folder"
+if ! "$strace" -f -qq -o "$folder/trace" -e trace=$flushes -e inject=$flushes:error=EIO:when=1+ \
+    "$program" refused "$folder"; then
+    echo "opened a store whose log could not be flushed" >&2
+    exit 1
+fi

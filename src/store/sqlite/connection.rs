@@ -119,6 +119,10 @@ impl Connection {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let sql = Sql::open_with_flags(&place.path, flags).map_err(|error| Failure::at_open(&error).fault(&path))?;
         admit(&sql, place, &path).map_err(|stop| stop.fault(&path))?;
+        // A process that was killed may have left commits in the log that it had not flushed: no answer rests on them before.
+        vfs::flush_log(&sql).map_err(|error| {
+            Fault::Failed(Error::new(Code::Io, format!("{path}: the log can't be flushed: {error}")))
+        })?;
         let watch = Watch::begin(place);
         let statements = Statements::prepare(&sql).map_err(|failure| failure.fault(&path))?;
         let clock = LeaseClock::of_host();

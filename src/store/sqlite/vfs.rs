@@ -16,7 +16,7 @@ use crate::{
     sys::{self, byte_lock, inherited},
 };
 use once_cell::sync::OnceCell;
-use rusqlite::ffi;
+use rusqlite::{Connection, ffi};
 use std::{
     ffi::{CStr, CString, OsStr, c_char, c_int, c_void},
     fs::File,
@@ -27,6 +27,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
+    ptr,
     sync::{Mutex, PoisonError},
     thread,
     time::Duration,
@@ -164,6 +165,27 @@ fn all_locks() -> String {
 fn is_posix_lock(line: &str, process: &str, inode: &str) -> bool {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     words.len() == 8 && words[1] == "POSIX" && words[4] == process && words[5].rsplit(':').next() == Some(inode)
+}
+
+/// Flushes the log, through SQLite's own file, if there is anything in it.
+pub fn flush_log(sql: &Connection) -> io::Result<()> {
+    let mut log: *mut ffi::sqlite3_file = ptr::null_mut();
+    // SAFETY: the connection is open and this thread's own; with this operation the call writes the pointer to its log, or
+    // leaves it. The file's methods are SQLite's, and take the file that they are of.
+    unsafe {
+        let operation = ffi::SQLITE_FCNTL_JOURNAL_POINTER;
+        ffi::sqlite3_file_control(sql.handle(), c"main".as_ptr(), operation, (&raw mut log).cast());
+        let Some(methods) = log.as_ref().and_then(|log| log.pMethods.as_ref()) else { return Ok(()) };
+        let (Some(size_of), Some(sync)) = (methods.xFileSize, methods.xSync) else { return Ok(()) };
+        let mut size = 0;
+        if size_of(log, &mut size) == ffi::SQLITE_OK && size == 0 {
+            return Ok(());
+        }
+        match sync(log, ffi::SQLITE_SYNC_NORMAL) {
+            ffi::SQLITE_OK => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
 }
 
 /// A file that we open beside SQLite, as it would. Closing it takes away no lock that the host's own SQLite has on it.
