@@ -3,7 +3,7 @@
 #   make             build the library: target/release/libdss.so
 #   make demo        build, install into a private folder, run the examples on a SQLite file
 #   make test        everything that is tested; the last line counts what passed and failed
-#   make bench       lock+unlock pairs per second, beside hand-written C on the same SQLite
+#   make bench       what calls cost, beside hand-written C on the same SQLite, flock and Redis: tables, CSV, a picture
 #   make install     PREFIX=/usr/local LIBDIR=$(PREFIX)/lib INCLUDEDIR=$(PREFIX)/include DESTDIR=
 #   make uninstall   the same variables; folders stay
 #   make fmt lint    set the format of the Rust code; look for what compilers and linters dislike

@@ -6,22 +6,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "records.h"
 #include "support.h"
 #include "trial.h"
 
 #define FILL_PLAN_S 15.0
-#define ROOM_BYTES 1500000000.0
 
 enum { CONTENDERS = 2, TURNS = CONTENDERS * HELD_SIZES, WARM_UP_PAIRS = 200 };
 
 const long held_sizes[HELD_SIZES] = { 1000, 10000, 100000, 1000000 };
 const char *const held_metrics[HELD_SIZES] = { "pair_us_with_1000_held", "pair_us_with_10000_held",
                                                "pair_us_with_100000_held", "pair_us_with_1000000_held" };
-
-const char *held_store = "tmpfs";
 
 static void fill(const struct trial *trial, double *ret_numbers)
 {
@@ -118,15 +114,8 @@ double cost_of_held(const struct workload *workload)
     return FILL_PLAN_S + TURNS * workload->rounds * step_s(workload);
 }
 
-/* In memory, where the disk's flushes hide nothing; on the disk if the memory is too small for that. */
 void run_held(const struct workload *workload)
 {
-    struct workload where = *workload;
-    struct statvfs found;
-
-    if (statvfs(folder_of(workload), &found) == 0 && (double)found.f_bavail * (double)found.f_frsize < ROOM_BYTES)
-        where.store = "disk";
-    held_store = where.store;
-    fill_all(&where);
-    run_rounds(&where);
+    fill_all(workload);
+    run_rounds(workload);
 }

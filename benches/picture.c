@@ -252,7 +252,6 @@ static void draw_heading(FILE *file, const char *machine)
 bool write_picture(const char *path, const char *machine)
 {
     FILE *file = fopen(path, "w");
-    char held[64];
 
     if (file == NULL)
         return false;
@@ -260,9 +259,7 @@ bool write_picture(const char *path, const char *machine)
     draw_rates(plot_at(file, 0, 0), "Processes, each its own lock, on the disk", "processes", false);
     draw_rates(plot_at(file, 1, 0), "Threads of one process, each its own lock, on the disk", "threads", true);
     draw_latency(plot_at(file, 0, 1), "Single calls of 8 processes, on the disk");
-    snprintf(held, sizeof(held), "One process, many locks held, on %s",
-             strcmp(held_store, "disk") == 0 ? "the disk" : held_store);
-    draw_held(plot_at(file, 1, 1), held);
+    draw_held(plot_at(file, 1, 1), "One process, many locks held, on the disk");
     draw_text(file, WIDTH - 25, HEIGHT - 14, 12, "end",
               "lines: medians of the rounds; shaded: from the lowest round to the highest");
     fprintf(file, "</svg>\n");

@@ -34,7 +34,7 @@ struct workload workloads[] = {
     { "memory", "tmpfs", 1, false, 5, 0.1, run_memory, cost_of_memory },
     { "growth", "tmpfs", 1, false, 1, 10, run_growth, cost_of_growth },
     { "size", "disk", 1, false, 1, 0, run_size, cost_of_size },
-    { "held", "tmpfs", 1, false, 7, 0.2, run_held, cost_of_held },
+    { "held", "disk", 1, false, 7, 0.3, run_held, cost_of_held },
 };
 
 const int workload_count = sizeof(workloads) / sizeof(workloads[0]);

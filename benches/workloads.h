@@ -61,7 +61,6 @@ double cost_of_status(const struct workload *workload);
 enum { HELD_SIZES = 4 };
 extern const long held_sizes[HELD_SIZES];
 extern const char *const held_metrics[HELD_SIZES];
-extern const char *held_store; /* where they were: "tmpfs" or "disk" */
 void run_held(const struct workload *workload);
 double cost_of_held(const struct workload *workload);
 

@@ -90,7 +90,8 @@
  *     -ENAMETOOLONG     a lock_id of more than 2048 bytes, or a lock_owner of more than 256
  *     -EBUSY            others, also other threads of this process, kept the store busy beyond timeout_ms; or a lease was so
  *                       short that it was over before its grant arrived: try again, or allow more time
- *     -EINPROGRESS      the disk did not confirm the change within timeout_ms: it may have been applied. After dss_lock() or
+ *     -EINPROGRESS      the disk did not confirm the change within timeout_ms, or another process that was doing it together
+ *                       with its own was stopped (SIGSTOP): it may have been applied. After dss_lock() or
  *                       dss_lockv() you do not hold the lock: what the call may have taken is released ahead of this
  *                       process's next call on the store, or by dss_fini(), which tries once (after DSS_LOCK_RESUME your
  *                       former lock may be gone as well), so call again. If the process ends before that, the lock stays
@@ -105,7 +106,7 @@
  *                       handle goes on
  *     -ENOSPC -EDQUOT -EROFS -EMFILE -EIO
  *                       as the system says: make room, and so on; the handle goes on when the cause is gone
- *     -ECHILD           a memory: handle in a forked child, or a process that _Fork(3), clone(2) or vfork(2) made
+ *     -ECHILD           a memory: handle in a forked child, or a process that _Fork(3) or clone(2) made
  *     -EINTR            in the child, if a signal handler forked this process during the call: call again there; in the
  *                       parent the call goes on. Also where a call says so itself
  *     -ENOMEM           no memory for SQLite or for the owner's string, or no thread for DSS_LOCK_KEEPALIVE: raise the
@@ -115,8 +116,7 @@
  *
  * Where several apply: the handle first, then the arguments in their order, then the store, then the lock. On failure
  * outputs are zero or NULL, but the rc of each lock (dss_grant.rc, ret_rcs) is a negative errno. After a bad handle or
- * argument, and in a process that _Fork(3), clone(2) or vfork(2) made, outputs are untouched, but a lock_owner output
- * is NULL.
+ * argument, and in a process that _Fork(3) or clone(2) made, outputs are untouched, but a lock_owner output is NULL.
  */
 
 
@@ -477,10 +477,10 @@ int dss_init(struct dss_handle *handle);
  *                     read and write it, nobody may execute it; default 0600. The umask does not count
  *
  * A file that does not exist is created, its folder is not. Beside it stand more files while it is open, with the same mode:
- * SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks. So the user needs the right to
- * write in the folder. Keep the file on a local file system; do not rename, remove or hard-link it while it is open: that is
- * found out at the next call. A file of an older libdss is brought to this version's form; the older one gives
- * -EPROTONOSUPPORT then.
+ * SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks and leave requests for the one
+ * that is at work. So the user needs the right to write in the folder. Keep the file on a local file system; do not rename,
+ * remove or hard-link it while it is open: that is found out at the next call. A file of an older libdss is brought to this
+ * version's form; the older one gives -EPROTONOSUPPORT then.
  *
  * @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
  *                      handle stays open until the process ends. On failure its dh_conn is NULL.
@@ -501,7 +501,7 @@ int dss_init(struct dss_handle *handle);
  *                      SQLite's locks do not hold: give a path on a local one,
  *                     -EMLINK if the file has a hard link: remove it; or is itself a bind mount: mount its folder instead,
  *                     -EBUSY if other processes kept the file locked beyond timeout_ms: try again, or allow more time,
- *                     -ECHILD in a process that was made by _Fork(3), clone(2) or vfork(2),
+ *                     -ECHILD in a process that was made by _Fork(3) or clone(2),
  *                     -ENOMEM, -ENOTRECOVERABLE.
  */
 int dss_init_uri(struct dss_handle *handle, const char *uri);

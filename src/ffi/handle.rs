@@ -73,10 +73,10 @@ pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
 ///                     read and write it, nobody may execute it; default 0600. The umask does not count
 ///
 /// A file that does not exist is created, its folder is not. Beside it stand more files while it is open, with the same mode:
-/// SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks. So the user needs the right to
-/// write in the folder. Keep the file on a local file system; do not rename, remove or hard-link it while it is open: that is
-/// found out at the next call. A file of an older libdss is brought to this version's form; the older one gives
-/// -EPROTONOSUPPORT then.
+/// SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks and leave requests for the one
+/// that is at work. So the user needs the right to write in the folder. Keep the file on a local file system; do not rename,
+/// remove or hard-link it while it is open: that is found out at the next call. A file of an older libdss is brought to this
+/// version's form; the older one gives -EPROTONOSUPPORT then.
 ///
 /// @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
 ///                      handle stays open until the process ends. On failure its dh_conn is NULL.
@@ -97,7 +97,7 @@ pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
 ///                      SQLite's locks do not hold: give a path on a local one,
 ///                     -EMLINK if the file has a hard link: remove it; or is itself a bind mount: mount its folder instead,
 ///                     -EBUSY if other processes kept the file locked beyond timeout_ms: try again, or allow more time,
-///                     -ECHILD in a process that was made by _Fork(3), clone(2) or vfork(2),
+///                     -ECHILD in a process that was made by _Fork(3) or clone(2),
 ///                     -ENOMEM, -ENOTRECOVERABLE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_init_uri(handle: *mut dss_handle, uri: *const c_char) -> c_int {

@@ -50,7 +50,11 @@ pub struct Connection {
     seen: Seen,
     /// How long the last commit took.
     commit_takes: Duration,
+    /// Until when reads need not ask whether a newer version has changed the store.
+    version_good_until: Option<Instant>,
 }
+
+const VERSION_GOOD_FOR: Duration = Duration::from_millis(100);
 
 /// The most requests of other processes in one transaction: a bound on how long one takes.
 const MOST_FOR_OTHERS: usize = 256;
@@ -135,6 +139,7 @@ impl Connection {
             path,
             seen: Seen::default(),
             commit_takes: Duration::ZERO,
+            version_good_until: None,
         };
         connection.check()?;
         Ok(connection)
@@ -176,7 +181,7 @@ impl Connection {
         // Before the row: a lease that is refreshed in between is not taken for over.
         let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: 0 };
         let records = self.records(request)?;
-        self.notice_others()?;
+        self.notice_newer_versions()?;
         self.watch.check()?;
         Ok(decide(request, &records, &mut moment).1)
     }
@@ -328,9 +333,23 @@ impl Connection {
         }
         let version = self.statements.select_version.run(&self.sql, &[], |row| row.integer(0))?.unwrap_or(0);
         if version > i64::from(schema::VERSION) {
+            self.version_good_until = None;
             return Err(schema::too_new(self.watch.path(), version as u32).into());
         }
         self.seen = Seen { data_version, last_token: None };
+        Ok(())
+    }
+
+    /// The same for a read, which can do no harm: a moment later is soon enough, and to ask after each of others' commits
+    /// would take a third of a read's time.
+    fn notice_newer_versions(&mut self) -> Result<(), Stop> {
+        let now = clock::instant();
+        if self.version_good_until.is_some_and(|until| now < until) {
+            return Ok(());
+        }
+        self.version_good_until = None;
+        self.notice_others()?;
+        self.version_good_until = Some(now + VERSION_GOOD_FOR);
         Ok(())
     }
 

@@ -81,6 +81,7 @@ const PRAGMAS: &str = "
     PRAGMA page_size = 1024;
     PRAGMA wal_autocheckpoint = 300;
     PRAGMA journal_size_limit = 4194304;
+    PRAGMA cache_size = -4096;
     PRAGMA mmap_size = 0;
     PRAGMA temp_store = MEMORY;
     PRAGMA trusted_schema = OFF;
