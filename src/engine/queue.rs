@@ -31,6 +31,17 @@ const BATCH_MAX: usize = 128;
 /// the threads runs.
 const GATHER_MOST: usize = 8;
 
+/// How many of those who were answered together are woken by the one who did the work, and by each who was woken.
+const WOKEN_AT_ONCE: usize = 4;
+const PASSED_ON: i32 = 2;
+
+/// The kind of ring of all reads; each batch of writes has one of the others.
+const READS: u32 = 1 << 31;
+
+fn kinds_of(batch: &[Arc<Ticket>]) -> u32 {
+    batch.iter().fold(0, |kinds, ticket| kinds | ticket.kind)
+}
+
 #[derive(Default)]
 pub struct Queue {
     state: Mutex<State>,
@@ -90,10 +101,13 @@ impl Queue {
         state.reads.drain(..size).collect()
     }
 
-    /// To be said before the answers are given.
-    fn note_transaction(&self, count: usize, takes: Duration) {
+    /// To be said before the answers are given. True if nobody else waits for the kind of ring by which these are answered.
+    fn note_transaction(&self, batch: &[Arc<Ticket>], takes: Duration) -> bool {
+        let count = batch.len();
         let mut state = lock(&self.state);
         (state.expected, state.write_takes) = ((count + state.writes.len()).min(GATHER_MOST), takes);
+        let kinds = kinds_of(batch);
+        state.writes.iter().all(|ticket| ticket.kind & kinds == 0)
     }
 
     /// Where whoever works waits for another process; readers ring there.
@@ -109,7 +123,7 @@ impl State {
 
     /// Gives the caller's ticket its place; and whether that ends the wait of who gathers.
     fn push(&mut self, request: Request, deadline: Instant) -> (Arc<Ticket>, bool) {
-        let kind = 1 << (self.batches % u32::BITS);
+        let kind = if request.is_read() { READS } else { 1 << (self.batches % READS.trailing_zeros()) };
         let ticket = Arc::new(Ticket::new(request, deadline, kind));
         self.of_kind(&ticket).push_back(ticket.clone());
         if ticket.request.is_read() {
@@ -154,7 +168,7 @@ impl Engine {
         }
         loop {
             let heard = self.queue.bells.heard();
-            if let Some(outcome) = ticket.take_outcome() {
+            if let Some((outcome, _)) = ticket.take_outcome() {
                 return outcome;
             }
             if state.broken {
@@ -168,7 +182,7 @@ impl Engine {
                 state = lock(&self.queue.state);
                 state.working = false;
                 if let Some(next) = state.next() {
-                    self.queue.bells.ring(next.kind, false);
+                    self.queue.bells.ring(next.kind, 1);
                 }
                 continue;
             }
@@ -177,7 +191,10 @@ impl Engine {
             }
             drop(state);
             self.wait(&ticket, heard, inside)?;
-            if let Some(outcome) = ticket.take_outcome() {
+            if let Some((outcome, passes_on)) = ticket.take_outcome() {
+                if passes_on {
+                    self.queue.bells.pass_on(ticket.kind, PASSED_ON);
+                }
                 return outcome;
             }
             state = lock(&self.queue.state);
@@ -200,7 +217,7 @@ impl Engine {
         state.working = false;
         if let Some(kind) = state.next().map(|next| next.kind) {
             state.expected = state.writes.len() + 1;
-            self.queue.bells.ring(kind, false);
+            self.queue.bells.ring(kind, 1);
         }
         drop(state);
         match asked? {
@@ -272,8 +289,9 @@ impl Engine {
         match self.ask(&requests) {
             Ok(outcomes) => {
                 self.attempts.done(&own_work);
-                if !batch[0].request.is_read() {
-                    self.queue.note_transaction(batch.len(), begun.elapsed());
+                let is_whole = !batch[0].request.is_read() && self.queue.note_transaction(&batch, begun.elapsed());
+                if is_whole && batch.len() > WOKEN_AT_ONCE {
+                    batch.iter().for_each(|ticket| ticket.let_pass_on());
                 }
                 let answers = outcomes.into_iter().skip(own_work.len());
                 batch.iter().zip(answers).for_each(|(ticket, outcome)| ticket.answer(ticket.judge(outcome, self)));
@@ -291,9 +309,11 @@ impl Engine {
         self.tell(batch);
     }
 
-    /// Wakes those whose tickets were answered.
+    /// Wakes those whose tickets were answered: some of many, where each of them wakes others, for to wake one takes longer
+    /// than to do its request.
     pub fn tell(&self, answered: &[Arc<Ticket>]) {
-        self.queue.bells.ring(answered.iter().fold(0, |kinds, ticket| kinds | ticket.kind), true);
+        let pass_on = answered.len() > WOKEN_AT_ONCE && answered.iter().all(|ticket| ticket.is_passed_on());
+        self.queue.bells.ring(kinds_of(answered), if pass_on { WOKEN_AT_ONCE as i32 } else { i32::MAX });
     }
 
     pub fn put_back(&self, batch: Vec<Arc<Ticket>>, error: &Error, in_doubt: bool) -> bool {
@@ -332,7 +352,7 @@ impl Engine {
         waiting.append(&mut state.writes);
         drop(state);
         waiting.iter().for_each(|ticket| ticket.answer(Err(registry::broken())));
-        self.queue.bells.ring(u32::MAX, true);
+        self.queue.bells.ring(u32::MAX, i32::MAX);
         // The store holds nothing any more, so that a new handle can open it anew.
         let _ = catch_unwind(AssertUnwindSafe(|| self.suspend()));
     }
@@ -357,7 +377,9 @@ impl Engine {
     /// signal handler may fork here. Where signals are watched they have to wait for the end of this, so it is short.
     fn wait(&self, ticket: &Ticket, heard: u32, inside: &mut Inside) -> Result<(), Error> {
         const SHORT: Duration = Duration::from_millis(5);
-        let left = ticket.deadline.saturating_duration_since(clock::instant()).max(SHORT);
+        // A ring that is passed on by a thread which the host's signal handler keeps comes late.
+        const LONG: Duration = Duration::from_millis(20);
+        let left = ticket.deadline.saturating_duration_since(clock::instant()).clamp(SHORT, LONG);
         let left = if inside.watches_signals() { SHORT } else { left };
         inside.outside(|| self.queue.bells.wait(heard, ticket.kind, left))
     }

@@ -25,6 +25,8 @@ struct Progress {
     in_doubt: bool,
     /// Another process did not do it, for a reason that this one has to find out.
     by_itself: bool,
+    /// Whoever is woken for it wakes others, whose tickets were answered together with it.
+    passes_on: bool,
 }
 
 impl Ticket {
@@ -32,8 +34,19 @@ impl Ticket {
         Ticket { request, deadline, kind, progress: Mutex::default() }
     }
 
-    pub fn take_outcome(&self) -> Option<Outcome> {
-        lock(&self.progress).outcome.take()
+    /// The outcome, and whether its thread has to pass the ring on.
+    pub fn take_outcome(&self) -> Option<(Outcome, bool)> {
+        let mut progress = lock(&self.progress);
+        let passes_on = progress.passes_on;
+        progress.outcome.take().map(|outcome| (outcome, passes_on))
+    }
+
+    pub fn is_passed_on(&self) -> bool {
+        lock(&self.progress).passes_on
+    }
+
+    pub fn let_pass_on(&self) {
+        lock(&self.progress).passes_on = true;
     }
 
     /// Its thread sees the answer at the next ring of its kind.

@@ -43,7 +43,7 @@ impl Bell {
     }
 }
 
-/// Where many wait, each for one of some kinds of ring: a ring of several kinds wakes all whom it concerns in one call.
+/// Where many wait, each for one of some kinds of ring: a ring of several kinds wakes whom it concerns in one call.
 #[derive(Default)]
 pub struct Bells {
     count: AtomicU32,
@@ -63,11 +63,16 @@ impl Bells {
         self.asleep.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Wakes all of these kinds, or the one of them who has waited longest.
-    pub fn ring(&self, kinds: u32, all: bool) {
+    /// Wakes so many of these kinds, those first who have waited longest.
+    pub fn ring(&self, kinds: u32, most: i32) {
         self.count.fetch_add(1, Ordering::SeqCst);
+        self.pass_on(kinds, most);
+    }
+
+    /// Wakes more of those whom a ring concerns that was for fewer than all.
+    pub fn pass_on(&self, kinds: u32, most: i32) {
         if kinds != 0 && self.asleep.load(Ordering::SeqCst) != 0 {
-            wake_at(self.count.as_ptr(), kinds, if all { i32::MAX } else { 1 }, libc::FUTEX_PRIVATE_FLAG);
+            wake_at(self.count.as_ptr(), kinds, most, libc::FUTEX_PRIVATE_FLAG);
         }
     }
 }
@@ -147,9 +152,9 @@ mod tests {
                     woken[kind].fetch_add(1, Ordering::SeqCst);
                 });
             }
-            for (kind, all, wanted) in [(0, false, 1), (0, true, 3), (1, true, 1)] {
+            for (kind, most, wanted) in [(0, 1, 1), (0, 2, 3), (1, i32::MAX, 1)] {
                 while count(kind) < wanted {
-                    bells.ring(1 << kind, all);
+                    bells.ring(1 << kind, most);
                     thread::yield_now();
                 }
             }

@@ -156,7 +156,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut one, mut other) = (WaitFile::open(&found(folder.path())), WaitFile::open(&found(folder.path())));
         assert!(one.mapped.is_none() && !one.path.exists());
-        (one.waiters(), other.waiters());
+        one.waiters();
+        other.waiters();
         assert!(one.mapped.is_some() && one.mapped == other.mapped);
         assert_eq!(fs::metadata(&one.path).unwrap().mode() & 0o777, 0o640);
         fs::remove_file(&one.path).unwrap();
