@@ -374,6 +374,29 @@ static void nonsense_is_found(const char *uri, const char *side)
     }
 }
 
+/* Where the file says that somebody has the write lock. Who is killed leaves it so, and nobody may be kept waiting for it. */
+#define AT_WORK ((1 << 17) + 16 * 8)
+
+static void a_dead_one_is_at_work(const char *path, const char *side)
+{
+    static const char *const options[] = {"timeout_ms=0", "timeout_ms=2", ""};
+
+    for (int i = 0; i < 3; i++) {
+        char *uri = sqlite_uri(path, options[i]);
+        uint64_t word = 1;
+        struct dss_handle handle;
+        int fd;
+
+        CHECK_RC(dss_init_uri(&handle, uri), 0);
+        CHECK_RC(dss_lock(&handle, "drive", "ann"), 0);
+        fd = open(side, O_WRONLY | O_CLOEXEC);
+        CHECK(fd >= 0 && pwrite(fd, &word, 8, AT_WORK) == 8 && close(fd) == 0);
+        CHECK_RC(dss_unlock(&handle, "drive", "ann"), 0);
+        dss_fini(&handle);
+        free(uri);
+    }
+}
+
 static struct arena *arena;
 static const char *contenders_uri;
 
@@ -514,6 +537,7 @@ static void on_a_disk_of_our_own(void *arg)
     others_files(folder, uri, side);
     nonsense_is_found(uri, side);
     nonsense_is_written(uri, side);
+    a_dead_one_is_at_work(path, side);
     full_disk(uri, path, side, folder);
     free(uri);
 }

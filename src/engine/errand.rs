@@ -36,6 +36,8 @@ struct Left<'a> {
     batch: Vec<Arc<Ticket>>,
     /// There is nothing on the desk but the wish to have a turn.
     for_a_turn: bool,
+    /// This process has been to work itself: that somebody is at work is a hint, which one who was killed leaves behind.
+    was_tried: bool,
 }
 
 impl Engine {
@@ -50,15 +52,13 @@ impl Engine {
         let needs_turn = batch.iter().any(|ticket| ticket.is_by_itself()) || !self.attempts.pending().is_empty();
         let requests: Vec<&Request> =
             if needs_turn { Vec::new() } else { batch.iter().map(|ticket| &ticket.request).collect() };
-        let Some(count) = desks.post(&requests) else {
-            self.queue.put_back(batch);
-            return Ok(true);
-        };
+        // Without a desk (there are more processes than desks) this one contends for the write lock.
+        let Some(count) = desks.post(&requests) else { return Ok(self.apply(batch)) };
         if count > 0 {
             self.queue.put_back(batch.split_off(count));
         }
         self.queue.stands_at(Some(desks.clone()));
-        let waited = self.wait_for_others(Left { desks, batch, for_a_turn: count == 0 }, inside);
+        let waited = self.wait_for_others(Left { desks, batch, for_a_turn: count == 0, was_tried: false }, inside);
         self.queue.stands_at(None);
         waited
     }
@@ -69,7 +69,10 @@ impl Engine {
             // Other threads' reads do not wait for writers.
             self.do_reads();
             let next = match left.next(self) {
-                Next::Work => self.go_to_work(&mut left),
+                Next::Work => {
+                    left.was_tried = true;
+                    self.go_to_work(&mut left)
+                }
                 next => next,
             };
             match next {
@@ -175,6 +178,7 @@ impl Left<'_> {
                 engine.settle(std::mem::take(&mut self.batch), &answers);
                 Next::Over(false)
             }
+            (Look::Posted { .. }, Some(_)) if !self.was_tried => Next::Work,
             // Those whose time is up leave the queue, the others are left anew.
             (Look::Posted { .. }, Some(_)) if self.desks.recall() => {
                 engine.queue.put_back(std::mem::take(&mut self.batch));

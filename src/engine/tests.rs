@@ -44,6 +44,7 @@ struct Script {
 struct Scripted {
     memory: Memory,
     script: Arc<Mutex<Script>>,
+    desks: Option<Arc<Desks>>,
 }
 
 impl Store for Scripted {
@@ -80,7 +81,7 @@ impl Store for Scripted {
     }
 
     fn desks(&mut self) -> Option<Arc<Desks>> {
-        None
+        self.desks.clone()
     }
 
     fn suspend(&mut self) {}
@@ -93,7 +94,8 @@ impl Store for Scripted {
 fn engine(deeds: &[Deed], then: Deed) -> (Engine, Arc<Mutex<Script>>) {
     let script = Script { deeds: deeds.iter().copied().collect(), then: Some(then), batches: Vec::new() };
     let script = Arc::new(Mutex::new(script));
-    (Engine::new(Box::new(Scripted { memory: Memory::default(), script: script.clone() })), script)
+    let store = Scripted { memory: Memory::default(), script: script.clone(), desks: None };
+    (Engine::new(Box::new(store)), script)
 }
 
 fn id() -> LockId {
@@ -241,4 +243,20 @@ fn each_caller_has_its_own_time() {
         script.lock().unwrap().then = Some(Deed::Apply);
         assert!(patient.join().unwrap().is_ok());
     });
+}
+
+/// With more processes than desks, one without a desk left its requests nowhere as long as others were at work, and said
+/// -EBUSY in the end.
+#[test]
+fn a_process_without_a_desk_asks_the_store_itself() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let opened = || Arc::new(Desks::open(&file.reopen().unwrap(), 0).unwrap());
+    let others: Vec<_> = (0..128).map(|_| opened()).collect();
+    others.iter().for_each(|desks| assert_eq!(desks.post(&[]), Some(0)));
+    let own = opened();
+    assert_eq!(own.post(&[]), None);
+    assert!(others[0].announce_work());
+    let store = Scripted { memory: Memory::default(), script: Arc::default(), desks: Some(own) };
+    let engine = Engine::new(Box::new(store));
+    assert!(matches!(call(&engine, lock("a"), 60_000), Ok(Reply::Granted(_))));
 }
