@@ -1,7 +1,7 @@
 //! Requests that another process does: while it has the write lock, this one leaves its requests for it, waits for the answers,
 //! and pays neither for a transaction nor for a flush of its own.
 
-use super::{Engine, gate::Inside, queue::Pause, ticket::Ticket};
+use super::{Engine, gate::Inside, pause::Pause, ticket::Ticket};
 use crate::{
     clock,
     model::{

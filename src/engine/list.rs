@@ -3,7 +3,7 @@
 use super::{
     gate::Inside,
     handle::{Handle, Session},
-    queue::Pause,
+    pause::Pause,
     registry,
 };
 use crate::{

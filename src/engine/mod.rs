@@ -10,6 +10,7 @@ pub mod handle;
 mod holdings;
 mod keepalive;
 pub mod list;
+mod pause;
 mod queue;
 mod registry;
 mod take;

@@ -5,7 +5,7 @@
 //! request is answered, the next waiting caller goes on with the work. Where another process has the write lock, the requests
 //! are left for it: [`super::errand`].
 
-use super::{Engine, gate::Inside, lock, registry, ticket::Ticket};
+use super::{Engine, gate::Inside, lock, pause::Pause, registry, ticket::Ticket};
 use crate::{
     clock,
     model::{
@@ -20,7 +20,6 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -382,31 +381,5 @@ impl Engine {
         let left = ticket.deadline.saturating_duration_since(clock::instant()).clamp(SHORT, LONG);
         let left = if inside.watches_signals() { SHORT } else { left };
         inside.outside(|| self.queue.bells.wait(heard, ticket.kind, left))
-    }
-}
-
-/// Growing pauses between tries: how the engine waits for somebody who is in the way.
-pub struct Pause {
-    next: Duration,
-}
-
-impl Pause {
-    const FIRST: Duration = Duration::from_micros(50);
-    const LONGEST: Duration = Duration::from_micros(500);
-
-    pub fn new() -> Pause {
-        Pause { next: Self::FIRST }
-    }
-
-    /// Sleeps for a while, but not beyond the deadline. The length differs from caller to caller, so that processes
-    /// that met once do not meet again.
-    pub fn sleep(&mut self, deadline: Instant) {
-        let now = clock::instant();
-        let left = deadline.saturating_duration_since(now);
-        let mix = u64::from(std::process::id()) ^ (clock::now_us() as u64);
-        let share = mix.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
-        let length = self.next.mul_f64(0.5 + share as f64 / 256.0);
-        thread::sleep(length.min(left));
-        self.next = (self.next * 2).min(Self::LONGEST);
     }
 }

@@ -5,7 +5,7 @@
 use super::{
     Engine,
     gate::{self, Inside},
-    queue::Pause,
+    pause::Pause,
 };
 use crate::{
     clock,

@@ -1,12 +1,16 @@
 //! Two processes of a store, played by two openings of one file.
 
-use super::*;
-use crate::model::{
-    error::{Code, Error},
-    name::{LockId, Note, Owner},
-    request::{Attempt, Reply, Wanted},
+use super::{layout::Mark, *};
+use crate::{
+    clock,
+    model::{
+        error::{Code, Error},
+        lock::End,
+        name::{LockId, Note, Owner},
+        request::{Attempt, Grant, Outcome, Reply, Wanted},
+    },
 };
-use std::thread;
+use std::{sync::Arc, thread};
 use tempfile::NamedTempFile;
 
 fn opened(file: &NamedTempFile) -> Arc<Desks> {
@@ -123,7 +127,7 @@ fn what_lies_on_the_desk_of_a_dead_process_is_not_done() {
     let third = opened(&file);
     third.post(&[&lock("tape", 1)]);
     assert!(errands.take(99));
-    assert_eq!(errands.taken[0].requests, [lock("tape", 1)]);
+    assert_eq!(errands.requests(), [&lock("tape", 1)]);
 }
 
 /// A process was killed when it had committed a transaction, and before it gave the answers: an unlock in it was done again,
@@ -195,7 +199,7 @@ fn those_who_came_first_go_first() {
     others[0].post(&[&lock("a", 1)]);
     others[1].post(&[&lock("b", 1)]);
     assert!(errands.take(1), "as many as there is room for");
-    assert_eq!(errands.taken.len(), 1);
+    assert_eq!(errands.requests().len(), 1);
     do_all(&mut errands);
     errands.answer();
     let leads = |desks: &Arc<Desks>| matches!(desks.look(), Look::Posted { leads: true });
