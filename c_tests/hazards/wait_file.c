@@ -203,6 +203,35 @@ static void modes(const char *folder)
     }
 }
 
+static void use_what_is_inherited(void *arg)
+{
+    struct dss_handle *handle = arg;
+
+    CHECK_RC(take(handle, "child", 100), 0);
+    CHECK_RC(dss_unlock(handle, "drive", "child"), 0);
+    check_one_descriptor();
+    CHECK_RC(dss_lock(handle, "drive", "child"), 0);
+    CHECK_RC(dss_unlock(handle, "drive", "child"), 0);
+    check_one_descriptor();
+}
+
+/* A child opens the file for itself, most often under its parent's number; letting go of what it inherited, it closed that. */
+static void a_child_has_its_own(const char *uri)
+{
+    struct dss_handle handle;
+
+    CHECK_RC(dss_init_uri(&handle, uri), 0);
+    CHECK_RC(take(&handle, "ann", 100), 0);
+    CHECK_RC(dss_unlock(&handle, "drive", "ann"), 0);
+    for (int i = 0; i < 3; i++) {
+        test_join(spawn(use_what_is_inherited, &handle));
+        CHECK_RC(dss_lock(&handle, "drive", "ann"), 0);
+        CHECK_RC(dss_unlock(&handle, "drive", "ann"), 0);
+        check_one_descriptor();
+    }
+    dss_fini(&handle);
+}
+
 static void removed_by_the_last(const char *uri, const char *side)
 {
     struct dss_handle one, other;
@@ -532,6 +561,7 @@ static void on_a_disk_of_our_own(void *arg)
     snprintf(side, sizeof(side), "%s-wait", path);
     uri = sqlite_uri(path, "");
     modes(folder);
+    a_child_has_its_own(uri);
     removed_by_the_last(uri, side);
     removed_while_open(uri, side);
     others_files(folder, uri, side);

@@ -38,12 +38,14 @@ struct Left<'a> {
     for_a_turn: bool,
     /// This process has been to work itself: that somebody is at work is a hint, which one who was killed leaves behind.
     was_tried: bool,
+    /// That of the call whose thread waits here; its own request need not be among these.
+    deadline: Instant,
 }
 
 impl Engine {
-    /// Leaves as many of the writes as there is room for, and waits until they are answered or are to be asked for anew. True if
-    /// somebody was in the way.
-    pub fn leave_for_others(&self, desks: &Arc<Desks>, inside: &mut Inside) -> Result<bool, Error> {
+    /// Leaves as many of the writes as there is room for, and waits until they are answered or are to be asked for anew, for no
+    /// longer than the caller's own call may take. True if somebody was in the way.
+    pub fn leave_for_others(&self, desks: &Arc<Desks>, deadline: Instant, inside: &mut Inside) -> Result<bool, Error> {
         let mut batch = self.queue.take_writes();
         if batch.is_empty() {
             return Ok(false);
@@ -58,7 +60,8 @@ impl Engine {
             self.queue.put_back(batch.split_off(count));
         }
         self.queue.stands_at(Some(desks.clone()));
-        let waited = self.wait_for_others(Left { desks, batch, for_a_turn: count == 0, was_tried: false }, inside);
+        let waited =
+            self.wait_for_others(Left { desks, batch, for_a_turn: count == 0, was_tried: false, deadline }, inside);
         self.queue.stands_at(None);
         waited
     }
@@ -124,7 +127,8 @@ impl Engine {
     /// Gives the tickets the answers that lay on the desk. What was refused is found out by a look if that is enough.
     fn settle(&self, batch: Vec<Arc<Ticket>>, answers: &[Answer]) {
         let mut again = Vec::new();
-        for (ticket, answer) in batch.iter().cloned().zip(answers) {
+        let no_answer = std::iter::repeat(&Answer::Unknown);
+        for (ticket, answer) in batch.iter().cloned().zip(answers.iter().chain(no_answer)) {
             match answer.reply_to(&ticket.request) {
                 Some(reply) => {
                     self.wake_after(&[&ticket.request]);
@@ -167,7 +171,7 @@ impl Left<'_> {
     }
 
     fn deadline(&self) -> Instant {
-        self.batch.iter().map(|ticket| ticket.deadline).min().unwrap_or_else(clock::instant)
+        self.batch.iter().map(|ticket| ticket.deadline).fold(self.deadline, Instant::min)
     }
 
     fn next(&mut self, engine: &Engine) -> Next {

@@ -231,7 +231,12 @@ impl Engine {
     fn work_until_answered(&self, own: &Arc<Ticket>, inside: &mut Inside) -> Result<(), Error> {
         let mut pause = Pause::new();
         while !own.is_answered() {
-            let hindered = self.do_reads() | self.do_writes(own, inside)?;
+            let mut hindered = self.do_reads();
+            // Who only reads does not stay for others' writes.
+            if own.is_answered() {
+                break;
+            }
+            hindered |= self.do_writes(own, inside)?;
             self.expire();
             if hindered && !own.is_answered() {
                 inside.outside(|| pause.sleep(own.deadline))?;
@@ -257,7 +262,7 @@ impl Engine {
         } else if !self.apply(batch) {
             return Ok(false);
         }
-        self.leave_for_others(&desks, inside)
+        self.leave_for_others(&desks, own.deadline, inside)
     }
 
     /// Threads whose calls were answered together come again at about the same time. Those that are still on their way are

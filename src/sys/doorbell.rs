@@ -20,25 +20,28 @@ pub enum Woken {
     BySignal,
 }
 
-pub struct Doorbell(RawFd);
+pub struct Doorbell {
+    fd: RawFd,
+    serial: inherited::Serial,
+}
 
 impl Doorbell {
     /// Fails where the process has no descriptors left, or may have no such socket.
     pub fn hang(address: Address) -> io::Result<Doorbell> {
-        let doorbell = Doorbell(socket()?);
-        inherited::note(doorbell.0);
+        let fd = socket()?;
+        let doorbell = Doorbell { fd, serial: inherited::note(fd) };
         let (name, length) = name_of(address);
         // SAFETY: the name is as long as said.
-        super::checked(unsafe { libc::bind(doorbell.0, (&raw const name).cast(), length) })?;
+        super::checked(unsafe { libc::bind(fd, (&raw const name).cast(), length) })?;
         Ok(doorbell)
     }
 }
 
 impl Drop for Doorbell {
     fn drop(&mut self) {
-        if inherited::is_ours(self.0) {
+        if inherited::is_ours(self.serial) {
             // SAFETY: ours, and closed once.
-            unsafe { libc::close(self.0) };
+            unsafe { libc::close(self.fd) };
         }
     }
 }
@@ -47,7 +50,8 @@ impl Drop for Doorbell {
 pub fn wait(doorbell: Option<&Doorbell>, longest: Duration, signals: &SignalMask) -> Woken {
     let seconds = longest.as_secs().try_into().unwrap_or(libc::time_t::MAX);
     let timeout = libc::timespec { tv_sec: seconds, tv_nsec: longest.subsec_nanos().into() };
-    let mut watched = libc::pollfd { fd: doorbell.map_or(-1, |doorbell| doorbell.0), events: libc::POLLIN, revents: 0 };
+    let mut watched =
+        libc::pollfd { fd: doorbell.map_or(-1, |doorbell| doorbell.fd), events: libc::POLLIN, revents: 0 };
     let mut poll = |count| {
         // SAFETY: as many descriptors as said, a time and a mask that live as long as the call.
         let found = unsafe { libc::ppoll(&mut watched, count, &timeout, signals.as_ptr()) };

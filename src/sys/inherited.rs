@@ -6,43 +6,54 @@ use std::{
     mem::ManuallyDrop,
     ops::Deref,
     os::fd::{AsRawFd, RawFd},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-static OPEN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+/// Each with a number of its own: a child opens files under the numbers of those that it has closed.
+static OPEN: Mutex<Vec<(Serial, RawFd)>> = Mutex::new(Vec::new());
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
-fn open() -> MutexGuard<'static, Vec<RawFd>> {
+pub type Serial = u64;
+
+fn open() -> MutexGuard<'static, Vec<(Serial, RawFd)>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// To be said when such a descriptor was opened.
-pub fn note(fd: RawFd) {
-    open().push(fd);
+pub fn note(fd: RawFd) -> Serial {
+    let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+    open().push((serial, fd));
+    serial
 }
 
 /// To be said before it is closed. False in a forked child, where it is closed already and the number may be that of another
 /// file.
-pub fn is_ours(fd: RawFd) -> bool {
+pub fn is_ours(serial: Serial) -> bool {
     let mut open = open();
-    let place = open.iter().position(|other| *other == fd);
-    place.is_some_and(|place| open.swap_remove(place) == fd)
+    let place = open.iter().position(|(other, _)| *other == serial);
+    place.is_some_and(|place| open.swap_remove(place).0 == serial)
 }
 
 /// In a forked child.
 pub fn close_all() {
-    for fd in open().drain(..) {
+    for (_, fd) in open().drain(..) {
         // SAFETY: the child has the same files under the same numbers as its parent, and has closed none of them yet.
         unsafe { libc::close(fd) };
     }
 }
 
 /// A file that is closed with its owner, but in a forked child at once.
-pub struct Kept(ManuallyDrop<File>);
+pub struct Kept {
+    file: ManuallyDrop<File>,
+    serial: Serial,
+}
 
 impl Kept {
     pub fn new(file: File) -> Kept {
-        note(file.as_raw_fd());
-        Kept(ManuallyDrop::new(file))
+        Kept { serial: note(file.as_raw_fd()), file: ManuallyDrop::new(file) }
     }
 }
 
@@ -50,15 +61,30 @@ impl Deref for Kept {
     type Target = File;
 
     fn deref(&self) -> &File {
-        &self.0
+        &self.file
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        if is_ours(self.0.as_raw_fd()) {
+        if is_ours(self.serial) {
             // SAFETY: dropped here alone, and once.
-            unsafe { ManuallyDrop::drop(&mut self.0) };
+            unsafe { ManuallyDrop::drop(&mut self.file) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A child closed its parent's descriptors, opened its own under the same numbers, and then closed those with what it had
+    /// inherited.
+    #[test]
+    fn a_number_that_is_used_again_is_another_ones() {
+        let former = note(1_000_000);
+        assert!(is_ours(former) && !is_ours(former));
+        let (later, again) = (note(1_000_000), note(1_000_001));
+        assert!(!is_ours(former) && is_ours(later) && is_ours(again));
     }
 }

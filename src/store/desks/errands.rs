@@ -37,6 +37,8 @@ struct Errand {
     ticket: u64,
     requests: Vec<Request>,
     answers: Vec<Option<Answer>>,
+    /// Somebody else has had it in hand before, and perhaps done it.
+    is_owed: bool,
 }
 
 /// Names one request of one desk for ever.
@@ -90,8 +92,18 @@ impl Errands {
     /// the last transaction which did some for others has done, and the tokens of their locks.
     pub fn take_owed(&mut self, unlocked: &[(ErrandNumber, u64)]) {
         let Some(desks) = &self.desks else { return };
-        let owed = desks.memory.members(Set::Taken).filter_map(|place| errand(desks, place, State::Taken, unlocked));
-        self.taken.extend(owed.filter(|errand| desks.is_alive(errand.place)));
+        for place in desks.memory.members(Set::Taken) {
+            let Some(owed) = errand(desks, place, State::Taken, unlocked) else { continue };
+            if !desks.is_alive(place) {
+                forget_dead(desks, place, Set::Taken, State::Taken);
+                continue;
+            }
+            // From now on whoever owed them comes too late.
+            let mark = owed.mark.next_round();
+            if desks.memory.slot(place).change(owed.mark, mark) {
+                self.taken.push(Errand { mark, is_owed: true, ..owed });
+            }
+        }
     }
 
     /// Takes what lies on the desks, those first who came first; false if there was nothing to take.
@@ -103,14 +115,19 @@ impl Errands {
             desks.memory.members(Set::Posted).filter_map(|place| errand(desks, place, State::Posted, &[])).collect();
         posted.sort_unstable_by_key(|errand| errand.ticket);
         for errand in posted {
-            if errand.requests.is_empty() || errand.requests.len() > room || !desks.is_alive(errand.place) {
+            if !desks.is_alive(errand.place) {
+                forget_dead(desks, errand.place, Set::Posted, State::Posted);
+                continue;
+            }
+            if errand.requests.is_empty() || errand.requests.len() > room {
                 continue;
             }
             desks.memory.insert(Set::Taken, errand.place);
-            if desks.memory.slot(errand.place).change(errand.mark, State::Taken) {
+            let mark = Mark { state: State::Taken, ..errand.mark };
+            if desks.memory.slot(errand.place).change(errand.mark, mark) {
                 desks.memory.remove(Set::Posted, errand.place);
                 room -= errand.requests.len();
-                self.taken.push(Errand { mark: Mark { state: State::Taken, ..errand.mark }, ..errand });
+                self.taken.push(Errand { mark, ..errand });
             } else {
                 desks.memory.remove(Set::Taken, errand.place);
             }
@@ -168,14 +185,15 @@ impl Errands {
         for errand in &self.taken {
             let slot = desks.memory.slot(errand.place);
             if slot.mark() == errand.mark {
-                errand
-                    .answers
-                    .iter()
-                    .enumerate()
-                    .for_each(|(index, answer)| slot.set_answer(index, what(*answer).words()));
-                slot.change(errand.mark, State::Answered);
+                let answers = errand.answers.iter().map(|answer| what(*answer).words());
+                answers.enumerate().for_each(|(index, words)| slot.set_answer(errand.mark, index, words));
+                slot.change(errand.mark, Mark { state: State::Answered, ..errand.mark });
             }
             desks.memory.remove(Set::Taken, errand.place);
+            if slot.mark().state == State::Taken {
+                // It is another's already.
+                desks.memory.insert(Set::Taken, errand.place);
+            }
             bits |= bit(errand.place);
         }
         self.taken.clear();
@@ -189,7 +207,9 @@ impl Errands {
         let memory = &desks.memory;
         memory.expected().store(took_part as u64, Ordering::SeqCst);
         memory.at_work().store(0, Ordering::SeqCst);
-        if let Some((next, place)) = waiting(memory).min_by_key(|(slot, _)| slot.ticket()) {
+        // Who was told before and did not come is stopped, or dead.
+        let next = waiting(memory).filter(|(slot, _)| !slot.leads());
+        if let Some((next, place)) = next.min_by_key(|(slot, _)| slot.ticket()) {
             memory.at_work().store(1, Ordering::SeqCst);
             next.set_leads(true);
             bits |= bit(place);
@@ -199,14 +219,17 @@ impl Errands {
 }
 
 impl Drop for Errands {
-    /// What was taken and not answered lies there again, as if nothing had been.
+    /// What was taken and not answered lies there again, as if nothing had been. What was owed before is owed again.
     fn drop(&mut self) {
         let Some(desks) = &self.desks else { return };
-        for errand in self.taken.drain(..) {
+        for errand in self.taken.drain(..).filter(|errand| !errand.is_owed) {
             let slot = desks.memory.slot(errand.place);
             desks.memory.insert(Set::Posted, errand.place);
-            slot.change(errand.mark, State::Posted);
+            slot.change(errand.mark, Mark { state: State::Posted, ..errand.mark });
             desks.memory.remove(Set::Taken, errand.place);
+            if slot.mark().state == State::Taken {
+                desks.memory.insert(Set::Taken, errand.place);
+            }
         }
         self.hand_on(1, 0);
     }
@@ -216,6 +239,14 @@ impl Drop for Errands {
 fn waiting(memory: &Memory) -> impl Iterator<Item = (Slot<'_>, usize)> {
     let posted = memory.members(Set::Posted).map(|place| (memory.slot(place), place));
     posted.filter(|(slot, _)| slot.mark().state == State::Posted)
+}
+
+/// Takes the desk of a process that has ended out of a set; that of a new process stays.
+fn forget_dead(desks: &Desks, place: usize, set: Set, state: State) {
+    desks.memory.remove(set, place);
+    if desks.is_alive(place) && desks.memory.slot(place).mark().state == state {
+        desks.memory.insert(set, place);
+    }
 }
 
 /// What lies on a desk that is in that state. Bytes that are no requests are not done, and their process goes to work itself.
@@ -241,5 +272,5 @@ fn errand(desks: &Desks, place: usize, state: State, unlocked: &[(ErrandNumber, 
         Some(Answer::Done(Grant { token: *token, ttl_ms: 0, before: End::Unlocked }))
     };
     let answers = (0..requests.len()).map(done).collect();
-    (requests.len() == count).then_some(Errand { place, mark, ticket, requests, answers })
+    (requests.len() == count).then_some(Errand { place, mark, ticket, requests, answers, is_owed: false })
 }

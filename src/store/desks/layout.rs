@@ -5,7 +5,7 @@ use super::codec::ANSWER_WORDS;
 use crate::sys::mapping::Mapping;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const LAYOUT: u64 = 1;
+const LAYOUT: u64 = 2;
 /// Words of the header. Those that are written often stand in cache lines of their own.
 const LAYOUT_WORD: usize = 0;
 const NEXT_TICKET: usize = 8;
@@ -27,7 +27,7 @@ const LEADS: usize = 3;
 const ANSWERS: usize = 8;
 /// The most requests on one desk.
 pub const REQUESTS: usize = 8;
-const BYTES: usize = ANSWERS + REQUESTS * ANSWER_WORDS;
+const BYTES: usize = ANSWERS + REQUESTS * (ANSWER_WORDS + 1);
 /// Room for requests, in bytes.
 pub const ROOM: usize = (DESK_WORDS - BYTES) * size_of::<u64>();
 
@@ -53,20 +53,39 @@ impl State {
     }
 }
 
-/// The state of a desk and the number of what lies on it.
+/// The state of a desk and the number of what lies on it; and how often somebody has taken it over from one who owed the
+/// answers, so that the two are told apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mark {
     pub number: u64,
+    pub round: u8,
     pub state: State,
 }
 
+const ROUNDS: u64 = 64;
+
 impl Mark {
     fn word(self) -> u64 {
-        self.number << 2 | self.state as u64
+        self.number << 8 | (u64::from(self.round) % ROUNDS) << 2 | self.state as u64
     }
 
     fn of(word: u64) -> Mark {
-        Mark { number: word >> 2, state: State::of(word) }
+        Mark { number: word >> 8, round: (word >> 2 & (ROUNDS - 1)) as u8, state: State::of(word) }
+    }
+
+    /// The first mark of what gets this number.
+    pub fn first(number: u64, state: State) -> Mark {
+        Mark { number: number & (u64::MAX >> 8), round: 0, state }
+    }
+
+    /// That of who takes it over.
+    pub fn next_round(self) -> Mark {
+        Mark { round: ((u64::from(self.round) + 1) % ROUNDS) as u8, ..self }
+    }
+
+    /// Whether it is the same question in the same state, whoever has it in hand.
+    pub fn is_of(self, number: u64, state: State) -> bool {
+        self.number == number & (u64::MAX >> 8) && self.state == state
     }
 }
 
@@ -159,9 +178,8 @@ impl Slot<'_> {
     }
 
     /// False if it is not as it was any more.
-    pub fn change(&self, from: Mark, state: State) -> bool {
-        let new = Mark { state, ..from }.word();
-        self.0[STATE].compare_exchange(from.word(), new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    pub fn change(&self, from: Mark, to: Mark) -> bool {
+        self.0[STATE].compare_exchange(from.word(), to.word(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     pub fn ticket(&self) -> u64 {
@@ -199,12 +217,25 @@ impl Slot<'_> {
         (count.min(REQUESTS), bytes)
     }
 
-    pub fn set_answer(&self, index: usize, words: [u64; ANSWER_WORDS]) {
-        let place = &self.0[ANSWERS + index * ANSWER_WORDS..];
-        place.iter().zip(words).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
+    /// The answer to one request of what had this mark when it was taken.
+    pub fn set_answer(&self, taken: Mark, index: usize, words: [u64; ANSWER_WORDS]) {
+        let place = &self.0[ANSWERS + index * (ANSWER_WORDS + 1)..];
+        let sealed = words.into_iter().chain([seal(taken, index, words)]);
+        place.iter().zip(sealed).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
     }
 
-    pub fn answer(&self, index: usize) -> [u64; ANSWER_WORDS] {
-        std::array::from_fn(|word| self.0[ANSWERS + index * ANSWER_WORDS + word].load(Ordering::Relaxed))
+    /// None if it is that of somebody who came too late with it, or nonsense.
+    pub fn answer(&self, answered: Mark, index: usize) -> Option<[u64; ANSWER_WORDS]> {
+        let place = &self.0[ANSWERS + index * (ANSWER_WORDS + 1)..];
+        let words = std::array::from_fn(|word| place[word].load(Ordering::Relaxed));
+        (place[ANSWER_WORDS].load(Ordering::Relaxed) == seal(answered, index, words)).then_some(words)
     }
+}
+
+/// Ties the words of an answer to their question and to each other: who was stopped before it wrote them may do so much later.
+fn seal(mark: Mark, index: usize, words: [u64; ANSWER_WORDS]) -> u64 {
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = |sum: u64, word: u64| (sum ^ word).wrapping_mul(MIX).rotate_left(29);
+    let head = [mark.number, u64::from(mark.round), index as u64];
+    head.into_iter().chain(words).fold(MIX, mixed)
 }

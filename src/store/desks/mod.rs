@@ -41,8 +41,10 @@ use std::{
 /// How long a process waits for whoever is at work, before it looks whether it can go to work itself.
 pub const PATIENCE: Duration = Duration::from_millis(5);
 
-/// The bytes of the file whose locks tell whose desk is whose; far behind its end.
-const FIRST_BYTE: libc::off_t = 1 << 40;
+/// The bytes of the file whose locks tell whose desk is whose, far behind its end: one to claim a desk by, and one that says that
+/// it is in use, which is locked when a former owner's requests are off it.
+const CLAIM: libc::off_t = 1 << 40;
+const IN_USE: libc::off_t = 1 << 41;
 
 /// All desks of a store, as this process sees them.
 pub struct Desks {
@@ -107,10 +109,13 @@ impl Desks {
 
     /// Takes a free desk. A number that starts at random is never that of what a former owner left there.
     fn claim(&self) -> Option<Own> {
-        let free = |place: &usize| byte_lock::try_lock(&self.file, FIRST_BYTE + *place as libc::off_t).unwrap_or(false);
-        let place = (0..DESKS).find(free)?;
+        let lock = |first, place: usize| byte_lock::try_lock(&self.file, first + place as libc::off_t).unwrap_or(false);
         let number = u64::from_ne_bytes(sys::random_bytes().ok()?) >> 8;
-        self.memory.slot(place).set_mark(Mark { number, state: State::Empty });
+        let place = (0..DESKS).find(|place| lock(CLAIM, *place))?;
+        self.memory.slot(place).set_mark(Mark::first(number, State::Empty));
+        if !lock(IN_USE, place) {
+            return None;
+        }
         Some(Own { place, number: AtomicU64::new(number) })
     }
 
@@ -131,9 +136,9 @@ impl Desks {
         let slot = self.memory.slot(own.place);
         let number = own.number.fetch_add(1, Ordering::Relaxed) + 1;
         // Whatever lay there is over, for whoever may still have it in hand.
-        slot.set_mark(Mark { number, state: State::Empty });
+        slot.set_mark(Mark::first(number, State::Empty));
         slot.fill(self.memory.next_ticket(), count, &bytes);
-        slot.set_mark(Mark { number, state: State::Posted });
+        slot.set_mark(Mark::first(number, State::Posted));
         self.memory.insert(Set::Posted, own.place);
         self.arrive();
         // Who ended its work at this very moment may not have seen this desk.
@@ -152,20 +157,17 @@ impl Desks {
         }
     }
 
-    fn posted_mark(&self, own: &Own, state: State) -> Mark {
-        Mark { number: own.number.load(Ordering::Relaxed), state }
-    }
-
     pub fn look(&self) -> Look {
         let Some(own) = self.own() else { return Look::Lost };
-        let slot = self.memory.slot(own.place);
+        let (slot, number) = (self.memory.slot(own.place), own.number.load(Ordering::Relaxed));
         match slot.mark() {
-            mark if mark == self.posted_mark(own, State::Taken) => Look::Taken,
-            mark if mark == self.posted_mark(own, State::Answered) => {
-                let answers = (0..slot.content().0).map(|index| Answer::of_words(slot.answer(index)));
-                Look::Answered(answers.collect())
+            mark if mark.is_of(number, State::Taken) => Look::Taken,
+            mark if mark.is_of(number, State::Answered) => {
+                // An answer that is no answer to this question is as good as none.
+                let answer = |index| slot.answer(mark, index).map_or(Answer::Unknown, Answer::of_words);
+                Look::Answered((0..slot.content().0).map(answer).collect())
             }
-            mark if mark == self.posted_mark(own, State::Posted) => Look::Posted { leads: slot.leads() },
+            mark if mark.is_of(number, State::Posted) => Look::Posted { leads: slot.leads() },
             _ => Look::Lost,
         }
     }
@@ -206,7 +208,9 @@ impl Desks {
     /// Takes back what nobody has begun with. False if somebody has.
     pub fn recall(&self) -> bool {
         let Some(own) = self.own() else { return true };
-        let is_back = self.memory.slot(own.place).change(self.posted_mark(own, State::Posted), State::Empty);
+        let number = own.number.load(Ordering::Relaxed);
+        let (posted, empty) = (Mark::first(number, State::Posted), Mark::first(number, State::Empty));
+        let is_back = self.memory.slot(own.place).change(posted, empty);
         if is_back {
             self.memory.remove(Set::Posted, own.place);
         }
@@ -217,7 +221,7 @@ impl Desks {
     pub fn abandon(&self) {
         let Some(own) = self.own() else { return };
         let number = own.number.fetch_add(1, Ordering::Relaxed) + 1;
-        self.memory.slot(own.place).set_mark(Mark { number, state: State::Empty });
+        self.memory.slot(own.place).set_mark(Mark::first(number, State::Empty));
         self.memory.remove(Set::Posted, own.place);
     }
 
@@ -226,7 +230,7 @@ impl Desks {
     }
 
     fn is_alive(&self, place: usize) -> bool {
-        self.is_own(place) || byte_lock::is_locked(&self.file, FIRST_BYTE + place as libc::off_t)
+        self.is_own(place) || byte_lock::is_locked(&self.file, IN_USE + place as libc::off_t)
     }
 }
 

@@ -190,6 +190,86 @@ fn answers_of_what_was_given_up_go_nowhere() {
     assert!(matches!(other.look(), Look::Posted { .. }));
 }
 
+/// One was stopped when it had committed and before it gave the answers; another gave them, and the question after that was
+/// answered with what the first one wrote when it went on.
+#[test]
+fn an_answer_that_comes_too_late_is_none() {
+    let (_file, one, other) = two();
+    let mut errands = at_work(&one);
+    other.post(&[&lock("drive", 1)]);
+    errands.take(99);
+    let place = other.own().unwrap().place;
+    let late = other.memory.slot(place).mark();
+    do_all(&mut errands);
+    errands.answer();
+    let mut errands = at_work(&one);
+    other.post(&[&lock("tape", 2)]);
+    errands.take(99);
+    errands.do_each(|_| Ok::<_, ()>(Err(Error::new(Code::Held, "held")))).unwrap();
+    errands.answer();
+    assert_eq!(other.look(), Look::Answered(vec![Answer::Refused]));
+    one.memory.slot(place).set_answer(late, 0, Answer::Done(grant(8)).words());
+    assert_eq!(other.look(), Look::Answered(vec![Answer::Unknown]));
+}
+
+/// What was owed and could not be done again was put back as if nobody had begun with it: its caller was told that nothing had
+/// changed.
+#[test]
+fn what_is_owed_stays_owed() {
+    let (file, one, other) = two();
+    let killed = opened(&file);
+    let mut errands = at_work(&killed);
+    other.post(&[&unlock("drive")]);
+    errands.take(99);
+    std::mem::forget(errands);
+    let mut errands = at_work(&one);
+    errands.take_owed(&[]);
+    assert_eq!(errands.requests().len(), 1);
+    drop(errands);
+    assert_eq!(other.look(), Look::Taken);
+    assert!(!other.recall());
+    let mut errands = at_work(&one);
+    assert!(errands.some_are_owed());
+    errands.take_owed(&[]);
+    do_all(&mut errands);
+    errands.answer();
+    assert_eq!(other.look(), Look::Answered(vec![Answer::Done(grant(7))]));
+}
+
+/// A transaction failed after another one had taken over what was in its hands, and put that back.
+#[test]
+fn who_comes_too_late_changes_nothing() {
+    let (_file, one, other) = two();
+    let third = Arc::new(Desks::open(&_file.reopen().unwrap(), 0).unwrap());
+    let mut failing = at_work(&one);
+    other.post(&[&lock("drive", 1)]);
+    failing.take(99);
+    let mut errands = at_work(&third);
+    errands.take_owed(&[]);
+    drop(failing);
+    assert_eq!(other.look(), Look::Taken);
+    do_all(&mut errands);
+    errands.answer();
+    assert_eq!(other.look(), Look::Answered(vec![Answer::Done(grant(8))]));
+}
+
+/// A process that was killed, or stopped while it waited for its turn, was told to go to work by everyone, for ever.
+#[test]
+fn who_does_not_come_is_told_once() {
+    let (file, one, stopped) = two();
+    let dead = opened(&file);
+    let errands = at_work(&one);
+    stopped.post(&[]);
+    dead.post(&[&lock("drive", 1)]);
+    drop(errands);
+    drop(dead);
+    assert_eq!(stopped.look(), Look::Posted { leads: true });
+    let mut errands = at_work(&one);
+    errands.take(99);
+    errands.answer();
+    assert!(one.announce_work(), "nobody is expected to be at work");
+}
+
 #[test]
 fn those_who_came_first_go_first() {
     let file = NamedTempFile::new().unwrap();
@@ -272,6 +352,6 @@ fn nonsense_is_not_done() {
     assert!(!errands.take(99));
     assert!(other.recall());
     other.post(&[&lock("drive", 1)]);
-    one.memory.slot(place).set_mark(Mark { number: 5, state: State::Answered });
+    one.memory.slot(place).set_mark(Mark::first(5, State::Answered));
     assert_eq!(other.look(), Look::Lost);
 }

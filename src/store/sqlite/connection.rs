@@ -215,6 +215,11 @@ impl Connection {
         let wait_until = clock::instant() + self.commit_takes / GATHER_PART;
         let before = self.last_token()?;
         let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: before };
+        // Before all else, so that it finds what the one who owes it left.
+        if errands.some_are_owed() {
+            errands.take_owed(&self.unlocked_for_others()?);
+            errands.do_each(|request| self.write_one_of_others(request, &mut moment))?;
+        }
         let mut outcomes = Vec::with_capacity(batch.len());
         for request in batch {
             outcomes.push(self.write_one(request, &mut moment)?);
@@ -224,23 +229,30 @@ impl Connection {
         let commit_begins = clock::instant();
         self.statements.commit.run(&self.sql, &[], drop_row).map_err(Failure::at_commit)?;
         self.commit_takes = commit_begins.elapsed().min(LONGEST_COMMIT);
-        self.seen = Seen { data_version: self.data_version()?, last_token: Some(moment.last_token) };
+        // It is committed, so nothing may fail any more.
+        let seen = |data_version| Seen { data_version, last_token: Some(moment.last_token) };
+        self.seen = self.data_version().map_or_else(|_| Seen::default(), seen);
         Ok(outcomes)
     }
 
     /// Does what others have left, and what they bring until then.
     fn do_errands(&mut self, errands: &mut Errands, moment: &mut Moment, until: Instant) -> Result<(), Stop> {
-        if errands.some_are_owed() {
-            errands.take_owed(&self.unlocked_for_others()?);
-        }
         errands.take(MOST_FOR_OTHERS);
         loop {
             (moment.now_us, moment.tick) = (clock::now_us(), self.clock.now());
-            errands.do_each(|request| self.write_one(request, moment))?;
+            errands.do_each(|request| self.write_one_of_others(request, moment))?;
             // What can't be taken now is left for the next transaction.
             if !errands.are_more(until) || !errands.take(MOST_FOR_OTHERS) {
                 return Ok(());
             }
+        }
+    }
+
+    /// A damaged row is told to those who ask for it, and to nobody else. (One lock's request that is refused has changed nothing.)
+    fn write_one_of_others(&mut self, request: &Request, moment: &mut Moment) -> Result<Outcome, Stop> {
+        match self.write_one(request, moment) {
+            Err(Stop::Refused(error)) => Ok(Err(error)),
+            outcome => outcome,
         }
     }
 

@@ -30,10 +30,13 @@ pub fn begin() {
     JOINING.set(true);
 }
 
-/// A transaction that broke off between the two leaves a header of no frame, which nobody misses.
+/// Of a transaction that broke off between the two, a header of no frame is left.
 pub fn end() {
     JOINING.set(false);
-    HELD_BACK.take();
+    if let Some(held) = HELD_BACK.take() {
+        // SAFETY: the header is ours.
+        unsafe { libc::pwrite(held.fd, held.bytes.as_ptr().cast(), HEADER, held.offset) };
+    }
 }
 
 /// pwrite(2) for SQLite. It notes when a limit of file sizes was hit, since the kernel sends a signal then.
@@ -101,9 +104,11 @@ mod tests {
         assert_eq!(write(file.as_file(), &[2; 100], 32 + HEADER as libc::off_t), 100);
         assert_eq!(write(file.as_file(), &[3; HEADER], 156), HEADER as isize);
         assert_eq!(write(file.as_file(), &[4; 8], 0), 8);
+        assert_eq!(write(file.as_file(), &[5; HEADER], 180), HEADER as isize);
         end();
         let bytes = fs::read(file.path()).unwrap();
-        let expected = [vec![4; 8], vec![0; 24], vec![1; HEADER], vec![2; 100], vec![3; HEADER]].concat();
+        let expected =
+            [vec![4; 8], vec![0; 24], vec![1; HEADER], vec![2; 100], vec![3; HEADER], vec![5; HEADER]].concat();
         assert_eq!(bytes, expected);
     }
 

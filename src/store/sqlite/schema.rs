@@ -76,12 +76,14 @@ pub fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Small pages, since each commit writes and sums up whole ones. A short log, since SQLite walks a chain of all of a
-/// page's versions in it at each commit: with 1000 pages, its default, that is a quarter of a commit's instructions.
+/// page's versions in it at each commit: with 1000 pages, its default, that is a quarter of a commit's instructions. No page goes
+/// into the log before the commit, or SQLite would write frames anew, and headers without pages (`log_writes.rs`).
 const PRAGMAS: &str = "
     PRAGMA page_size = 1024;
     PRAGMA wal_autocheckpoint = 300;
     PRAGMA journal_size_limit = 4194304;
     PRAGMA cache_size = -4096;
+    PRAGMA cache_spill = OFF;
     PRAGMA mmap_size = 0;
     PRAGMA temp_store = MEMORY;
     PRAGMA trusted_schema = OFF;

@@ -191,8 +191,8 @@ pub fn flush_log(sql: &Connection) -> io::Result<()> {
 /// A file that we open beside SQLite, as it would. Closing it takes away no lock that the host's own SQLite has on it.
 pub struct Beside {
     file: ManuallyDrop<File>,
-    /// A forked child closes it before anything else.
-    is_kept: bool,
+    /// A forked child closes it before anything else, if it is noted.
+    noted: Option<inherited::Serial>,
 }
 
 impl Beside {
@@ -204,7 +204,7 @@ impl Beside {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: just opened, and nobody else's.
-        Ok(Beside { file: ManuallyDrop::new(unsafe { File::from_raw_fd(fd) }), is_kept: false })
+        Ok(Beside { file: ManuallyDrop::new(unsafe { File::from_raw_fd(fd) }), noted: None })
     }
 
     pub fn file(&self) -> &File {
@@ -213,8 +213,7 @@ impl Beside {
 
     /// For one that stays open while calls end and processes fork.
     pub fn keep(mut self) -> Beside {
-        inherited::note(self.file.as_raw_fd());
-        self.is_kept = true;
+        self.noted = Some(inherited::note(self.file.as_raw_fd()));
         self
     }
 }
@@ -222,7 +221,7 @@ impl Beside {
 impl Drop for Beside {
     fn drop(&mut self) {
         let fd = self.file.as_raw_fd();
-        if !self.is_kept || inherited::is_ours(fd) {
+        if self.noted.is_none_or(inherited::is_ours) {
             // SAFETY: the file is dropped here alone, so the descriptor is closed once.
             unsafe { our_close(fd) };
         }
