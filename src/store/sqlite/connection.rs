@@ -2,14 +2,15 @@
 
 use super::{
     errors::Failure,
-    file_locks::{self, Joined},
-    header::{self, Header},
-    place::{self, PathText, Place},
+    file_locks::Joined,
+    opening::{admit, make_alone},
+    place::{PathText, Place},
     pulse::IndexHeader,
     rows::{self, Lease},
     schema,
-    statement::{Row, Statement, Value},
-    vfs::{self, Beside},
+    statement::{Row, Value},
+    statements::Statements,
+    vfs,
     watch::Watch,
 };
 use crate::{
@@ -26,11 +27,9 @@ use crate::{
         Fault,
         desks::{ErrandNumber, Errands},
     },
-    sys,
 };
 use rusqlite::{Connection as Sql, FileControl, OpenFlags, config::DbConfig};
 use std::{
-    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -63,22 +62,6 @@ const GATHER_PART: u32 = 2;
 /// Longer ones do not make that time longer.
 const LONGEST_COMMIT: Duration = Duration::from_micros(400);
 
-/// Every statement of a call, prepared once.
-struct Statements {
-    begin: Statement,
-    commit: Statement,
-    rollback: Statement,
-    select: Statement,
-    insert: Statement,
-    update: Statement,
-    delete: Statement,
-    select_last_token: Statement,
-    update_last_token: Statement,
-    select_unlocked: Statement,
-    update_own_row: Statement,
-    select_version: Statement,
-}
-
 /// What the last look at the store showed; it holds as long as nobody else has written.
 #[derive(Default)]
 struct Seen {
@@ -87,7 +70,7 @@ struct Seen {
 }
 
 /// Why a transaction can't go on.
-enum Stop {
+pub enum Stop {
     Sql(Failure),
     Refused(Error),
 }
@@ -128,7 +111,9 @@ impl Connection {
             Fault::Failed(Error::new(Code::Io, format!("{path}: the log can't be flushed: {error}")))
         })?;
         let watch = Watch::begin(place);
-        let statements = Statements::prepare(&sql).map_err(|failure| failure.fault(&path))?;
+        // SAFETY: the statements stand before the connection in the one struct that has both.
+        #[allow(unsafe_code)]
+        let statements = unsafe { Statements::prepare(&sql) }.map_err(|failure| failure.fault(&path))?;
         let clock = LeaseClock::of_host();
         let mut connection = Connection {
             statements,
@@ -399,64 +384,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.pulse.iter().for_each(|pulse| pulse.end());
-    }
-}
-
-impl Statements {
-    #[allow(unsafe_code)]
-    fn prepare(sql: &Sql) -> Result<Statements, Failure> {
-        // SAFETY: the statements stand before the connection in the one struct that has both.
-        let prepare = |text| unsafe { Statement::prepare(sql, text) };
-        Ok(Statements {
-            begin: prepare(schema::BEGIN)?,
-            commit: prepare(schema::COMMIT)?,
-            rollback: prepare(schema::ROLLBACK)?,
-            select: prepare(schema::SELECT)?,
-            insert: prepare(schema::INSERT)?,
-            update: prepare(schema::UPDATE)?,
-            delete: prepare(schema::DELETE)?,
-            select_last_token: prepare(schema::SELECT_LAST_TOKEN)?,
-            update_last_token: prepare(schema::UPDATE_LAST_TOKEN)?,
-            select_unlocked: prepare(schema::SELECT_UNLOCKED)?,
-            update_own_row: prepare(schema::UPDATE_OWN_ROW)?,
-            select_version: prepare(schema::SELECT_VERSION)?,
-        })
-    }
-}
-
-/// Of the processes that find a file in which no store is ready, one makes it, and the others wait: if all of them tried
-/// at once, each would have the file locked for another's commit. The right ends when what is returned is dropped.
-fn make_alone(place: &Place, path: &str) -> Result<Option<Beside>, Fault> {
-    let failed = |error: io::Error| Fault::Failed(place::at(&place.path, "can't be opened", &error));
-    if header::look(&place.path).map_err(failed)? != Header::Unfinished {
-        return Ok(None);
-    }
-    let beside = Beside::open(&place.path, libc::O_RDWR).map_err(failed)?;
-    if file_locks::may_make(beside.file()).map_err(failed)? {
-        return Ok(Some(beside));
-    }
-    Err(Fault::Busy(Error::new(Code::Busy, format!("{path}: another process is making the store"))))
-}
-
-/// Sees to it that SQLite opened the very file that was found, and that it is a store; makes the tables of a new one.
-fn admit(sql: &Sql, place: &Place, path: &str) -> Result<(), Stop> {
-    let refused = |code, text: String| Err(Stop::Refused(Error::new(code, text)));
-    let mut moved = 0;
-    let asked = sql.file_control(Some(c"main"), FileControl::HasMoved(&mut moved));
-    place.check()?;
-    if moved != 0 {
-        return refused(Code::Moved, format!("{path} was replaced while it was opened: open it again"));
-    }
-    let prepared = asked.and_then(|()| schema::configure(sql)).and_then(|()| schema::prepare(sql));
-    let id = prepared.and_then(|()| Ok((sql.is_readonly(c"main")?, schema::application_id(sql)?)));
-    match id.map_err(|error| Failure::on(sql, &error))? {
-        (true, _) => {
-            sys::check_writable(&place.path).map_err(|error| place::at(&place.path, "can't be written", &error))?;
-            // It is the file's header that says otherwise.
-            refused(Code::NotAStore, format!("{path} has a damaged header: restore it"))
-        }
-        (false, schema::APPLICATION_ID) => Ok(()),
-        (false, _) => refused(Code::NotAStore, format!("{path} is another program's database: give another path")),
     }
 }
 

@@ -9,6 +9,7 @@ mod header;
 #[allow(unsafe_code)]
 mod log_writes;
 mod network;
+mod opening;
 pub mod place;
 mod pulse;
 mod reader;
@@ -16,6 +17,8 @@ mod rows;
 mod schema;
 #[allow(unsafe_code)]
 mod statement;
+#[allow(unsafe_code)]
+mod statements;
 #[allow(unsafe_code)]
 mod vfs;
 mod wait_file;

@@ -1,0 +1,54 @@
+//! What must hold of a file before it is used as a store.
+
+use super::{
+    connection::Stop,
+    errors::Failure,
+    file_locks,
+    header::{self, Header},
+    place::{self, Place},
+    schema,
+    vfs::Beside,
+};
+use crate::{
+    model::error::{Code, Error},
+    store::Fault,
+    sys,
+};
+use rusqlite::{Connection as Sql, FileControl};
+use std::io;
+
+/// Of the processes that find a file in which no store is ready, one makes it, and the others wait: if all of them tried
+/// at once, each would have the file locked for another's commit. The right ends when what is returned is dropped.
+pub fn make_alone(place: &Place, path: &str) -> Result<Option<Beside>, Fault> {
+    let failed = |error: io::Error| Fault::Failed(place::at(&place.path, "can't be opened", &error));
+    if header::look(&place.path).map_err(failed)? != Header::Unfinished {
+        return Ok(None);
+    }
+    let beside = Beside::open(&place.path, libc::O_RDWR).map_err(failed)?;
+    if file_locks::may_make(beside.file()).map_err(failed)? {
+        return Ok(Some(beside));
+    }
+    Err(Fault::Busy(Error::new(Code::Busy, format!("{path}: another process is making the store"))))
+}
+
+/// Sees to it that SQLite opened the very file that was found, and that it is a store; makes the tables of a new one.
+pub fn admit(sql: &Sql, place: &Place, path: &str) -> Result<(), Stop> {
+    let refused = |code, text: String| Err(Stop::Refused(Error::new(code, text)));
+    let mut moved = 0;
+    let asked = sql.file_control(Some(c"main"), FileControl::HasMoved(&mut moved));
+    place.check()?;
+    if moved != 0 {
+        return refused(Code::Moved, format!("{path} was replaced while it was opened: open it again"));
+    }
+    let prepared = asked.and_then(|()| schema::configure(sql)).and_then(|()| schema::prepare(sql));
+    let id = prepared.and_then(|()| Ok((sql.is_readonly(c"main")?, schema::application_id(sql)?)));
+    match id.map_err(|error| Failure::on(sql, &error))? {
+        (true, _) => {
+            sys::check_writable(&place.path).map_err(|error| place::at(&place.path, "can't be written", &error))?;
+            // It is the file's header that says otherwise.
+            refused(Code::NotAStore, format!("{path} has a damaged header: restore it"))
+        }
+        (false, schema::APPLICATION_ID) => Ok(()),
+        (false, _) => refused(Code::NotAStore, format!("{path} is another program's database: give another path")),
+    }
+}
