@@ -109,6 +109,15 @@ impl Inside {
         Ok(result)
     }
 
+    /// Does what takes long and keeps nobody: a fork of another thread may pass meanwhile, and in its child this thread is not
+    /// there to go on. Signals stay blocked, so that no handler forks in the middle.
+    pub fn aside<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        self.pass = None;
+        let done = panic::catch_unwind(panic::AssertUnwindSafe(work));
+        self.pass = Some(GATE.read().unwrap_or_else(PoisonError::into_inner));
+        done.unwrap_or_else(|defect| panic::resume_unwind(defect))
+    }
+
     /// From now on a handler that runs is noted. It runs after the waits of the call, which are short, and not in them.
     pub fn watch_signals(&mut self) {
         if !mutant::on("missed_signal") {
@@ -126,7 +135,8 @@ impl Inside {
     }
 
     fn outside_watched<T>(&mut self, wait: impl FnOnce() -> T) -> Result<T, Error> {
-        let (result, woken) = self.outside_for_signals(|mask| (wait(), doorbell::wait(None, Duration::ZERO, mask)))?;
+        let (result, woken) =
+            self.outside_for_signals(|mask| (wait(), doorbell::wait(None, None, Duration::ZERO, mask)))?;
         if woken == Woken::BySignal {
             self.signals = Some(true);
         }
