@@ -104,9 +104,9 @@ install_packages() {
 install_servers() {
     policy=/usr/sbin/policy-rc.d
     no_cluster=/etc/postgresql-common/createcluster.d/dss-tests.conf
+    made_policy=
     trap 'as_root rm -f "$no_cluster" $made_policy' EXIT
     trap 'exit 1' HUP INT TERM
-    made_policy=
     if [ ! -e "$policy" ]; then
         made_policy=$policy
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
