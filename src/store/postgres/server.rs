@@ -48,11 +48,10 @@ impl Statements {
             |name, sql: String, types| Statement { name, sql: CString::new(sql).unwrap_or_default(), types };
         let places: Vec<String> = (1..=batch::TYPES.len()).map(|place| format!("${place}")).collect();
         let apply = format!("SELECT {schema}.apply({})", places.join(", "));
-        // The moment of the statement is before that of its snapshot: no lease that is refreshed in between is taken for over.
         let read = format!(
-            "SELECT (date_part('epoch', statement_timestamp()) * 1000000)::int8, l.lock_id, l.owner, l.token, l.attempt, \
-             l.taken_us, l.refreshed_us, l.leased_us, l.ttl_ms, l.ending::int8, l.client, l.note \
-             FROM (SELECT 1) AS one LEFT JOIN {schema}.lock l ON l.lock_id = ANY ($1)"
+            "SELECT r_now_us, (r_lock).lock_id, (r_lock).owner, (r_lock).token, (r_lock).attempt, (r_lock).taken_us, \
+             (r_lock).refreshed_us, (r_lock).leased_us, (r_lock).ttl_ms, (r_lock).ending::int8, (r_lock).client, \
+             (r_lock).note FROM {schema}.look($1)"
         );
         let stand = format!("SELECT {schema}.stand($1, $2, $3, $4)");
         Statements {
