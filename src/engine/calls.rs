@@ -88,7 +88,8 @@ impl Handle {
         inside: &mut Inside,
     ) -> Result<Vec<Result<Grant, Denial>>, Error> {
         let meant = meant(session, &ids, &tokens);
-        let request = Request::Unlock { ids: ids.clone(), owner: owner.clone(), tokens, seen_us };
+        let attempt = session.attempts.next();
+        let request = Request::Unlock { ids: ids.clone(), owner: owner.clone(), tokens, seen_us, attempt };
         let end = |inside: &mut Inside| {
             let results = each(session, request, clock::instant() + self.timeout, inside)?;
             let mut holdings = session.holdings();
@@ -209,7 +210,8 @@ fn refresh_once(
     inside: &mut Inside,
 ) -> Result<Vec<Result<Option<Granted>, Error>>, Error> {
     let (meant, asked_us) = (meant(session, ids, tokens), clock::boot_us());
-    let request = Request::Refresh { ids: ids.to_vec(), owner: Some(owner.clone()), tokens: tokens.to_vec() };
+    let (owner_of, tokens, attempt) = (Some(owner.clone()), tokens.to_vec(), session.attempts.next());
+    let request = Request::Refresh { ids: ids.to_vec(), owner: owner_of, tokens, attempt };
     let results = each(session, request, deadline, inside)?;
     let mut holdings = session.holdings();
     let note = |((id, token), result): ((&LockId, u64), Result<Grant, Denial>)| {

@@ -55,7 +55,7 @@ impl Engine {
         let requests: Vec<&Request> =
             if needs_turn { Vec::new() } else { batch.iter().map(|ticket| &ticket.request).collect() };
         // Without a desk (there are more processes than desks) this one contends for the write lock.
-        let Some(count) = desks.post(&requests) else { return Ok(self.apply(batch)) };
+        let Some(count) = desks.post(&requests) else { return Ok(self.apply(batch, inside)) };
         if count > 0 {
             self.queue.put_back(batch.split_off(count));
         }
@@ -70,11 +70,11 @@ impl Engine {
         let (mut pause, mut tried) = (Pause::new(), clock::instant());
         loop {
             // Other threads' reads do not wait for writers.
-            self.do_reads();
-            let next = match left.next(self) {
+            self.do_reads(inside);
+            let next = match left.next(self, inside) {
                 Next::Work => {
                     left.was_tried = true;
-                    self.go_to_work(&mut left)
+                    self.go_to_work(&mut left, inside)
                 }
                 next => next,
             };
@@ -84,7 +84,7 @@ impl Engine {
                 // Whoever is at work does not answer: it may be gone.
                 Next::Wait if tried.elapsed() >= PATIENCE => {
                     tried = clock::instant();
-                    if let Next::Over(hindered) = self.go_to_work(&mut left) {
+                    if let Next::Over(hindered) = self.go_to_work(&mut left, inside) {
                         return Ok(hindered);
                     }
                 }
@@ -94,15 +94,15 @@ impl Engine {
     }
 
     /// Does what lies on all desks, this process's among them. [`Next::Work`] if somebody is in the way.
-    fn go_to_work(&self, left: &mut Left<'_>) -> Next {
+    fn go_to_work(&self, left: &mut Left<'_>, inside: &mut Inside) -> Next {
         left.desks.announce_work();
         if left.for_a_turn {
-            return self.do_itself(left);
+            return self.do_itself(left, inside);
         }
         left.desks.insist();
-        match self.ask(&[]) {
+        match self.ask(&[], left.deadline, inside) {
             // It was not among what was done: it is unreadable, or there is too much.
-            Ok(_) if matches!(left.desks.look(), Look::Posted { .. }) => self.do_itself(left),
+            Ok(_) if matches!(left.desks.look(), Look::Posted { .. }) => self.do_itself(left, inside),
             Ok(_) | Err(Fault::Unknown(_)) => Next::Wait,
             Err(Fault::Busy(error)) => {
                 left.batch.iter().for_each(|ticket| ticket.hinder(&error, false));
@@ -117,15 +117,15 @@ impl Engine {
     }
 
     /// Does what was left in a transaction of this process, unless somebody has begun with it.
-    fn do_itself(&self, left: &mut Left<'_>) -> Next {
+    fn do_itself(&self, left: &mut Left<'_>, inside: &mut Inside) -> Next {
         match left.desks.recall() {
-            true => Next::Over(self.apply(std::mem::take(&mut left.batch))),
+            true => Next::Over(self.apply(std::mem::take(&mut left.batch), inside)),
             false => Next::Wait,
         }
     }
 
     /// Gives the tickets the answers that lay on the desk. What was refused is found out by a look if that is enough.
-    fn settle(&self, batch: Vec<Arc<Ticket>>, answers: &[Answer]) {
+    fn settle(&self, batch: Vec<Arc<Ticket>>, answers: &[Answer], inside: &mut Inside) {
         let mut again = Vec::new();
         let no_answer = std::iter::repeat(&Answer::Unknown);
         for (ticket, answer) in batch.iter().cloned().zip(answers.iter().chain(no_answer)) {
@@ -139,7 +139,7 @@ impl Engine {
                     ticket.hinder(&Error::new(Code::Io, text), true);
                     again.push(ticket);
                 }
-                None => match self.refusal(&ticket.request) {
+                None => match self.refusal(&ticket, inside) {
                     Some(reply) => ticket.answer(ticket.judge(Ok(reply), self)),
                     None => {
                         ticket.leave_to_itself();
@@ -153,9 +153,9 @@ impl Engine {
     }
 
     /// Who is in the way of a lock that was refused, if that is still so.
-    fn refusal(&self, request: &Request) -> Option<Reply> {
-        let Request::Lock(wanted) = request else { return None };
-        match self.ask(&[&Request::Peek(wanted.clone())]).ok()?.pop() {
+    fn refusal(&self, ticket: &Ticket, inside: &mut Inside) -> Option<Reply> {
+        let Request::Lock(wanted) = &ticket.request else { return None };
+        match self.ask(&[&Request::Peek(wanted.clone())], ticket.deadline, inside).ok()?.pop() {
             Some(Ok(Reply::Refused(in_the_way))) => Some(Reply::Refused(in_the_way)),
             _ => None,
         }
@@ -174,12 +174,12 @@ impl Left<'_> {
         self.batch.iter().map(|ticket| ticket.deadline).fold(self.deadline, Instant::min)
     }
 
-    fn next(&mut self, engine: &Engine) -> Next {
+    fn next(&mut self, engine: &Engine, inside: &mut Inside) -> Next {
         let look = self.desks.look();
         let late = clock::instant().checked_duration_since(self.deadline());
         match (look, late) {
             (Look::Answered(answers), _) => {
-                engine.settle(std::mem::take(&mut self.batch), &answers);
+                engine.settle(std::mem::take(&mut self.batch), &answers, inside);
                 Next::Over(false)
             }
             (Look::Posted { .. }, Some(_)) if !self.was_tried => Next::Work,

@@ -22,7 +22,7 @@ use std::{
     cell::RefCell,
     panic,
     sync::{
-        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -38,8 +38,11 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     /// What a forking thread holds from before the fork to after it.
-    static SHUT: RefCell<Option<(RwLockWriteGuard<'static, ()>, Shield)>> = const { RefCell::new(None) };
+    static SHUT: RefCell<Option<Shut>> = const { RefCell::new(None) };
 }
+
+/// In the order in which they are given back.
+type Shut = (RwLockWriteGuard<'static, ()>, MutexGuard<'static, ()>, Shield);
 
 /// The right to work with stores and with the library's own tables. Fields are dropped in this order.
 pub struct Inside {
@@ -109,6 +112,15 @@ impl Inside {
         Ok(result)
     }
 
+    /// Does what takes long and keeps nobody: a fork of another thread may pass meanwhile, and in its child this thread is not
+    /// there to go on. Signals stay blocked, so that no handler forks in the middle.
+    pub fn aside<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        self.pass = None;
+        let done = panic::catch_unwind(panic::AssertUnwindSafe(work));
+        self.pass = Some(GATE.read().unwrap_or_else(PoisonError::into_inner));
+        done.unwrap_or_else(|defect| panic::resume_unwind(defect))
+    }
+
     /// From now on a handler that runs is noted. It runs after the waits of the call, which are short, and not in them.
     pub fn watch_signals(&mut self) {
         if !mutant::on("missed_signal") {
@@ -126,7 +138,8 @@ impl Inside {
     }
 
     fn outside_watched<T>(&mut self, wait: impl FnOnce() -> T) -> Result<T, Error> {
-        let (result, woken) = self.outside_for_signals(|mask| (wait(), doorbell::wait(None, Duration::ZERO, mask)))?;
+        let (result, woken) =
+            self.outside_for_signals(|mask| (wait(), doorbell::wait(None, None, Duration::ZERO, mask)))?;
         if woken == Woken::BySignal {
             self.signals = Some(true);
         }
@@ -185,7 +198,8 @@ extern "C" fn before_fork() {
         // A defect in there must not end the host's fork; the child makes its own engines in any case.
         let _ = panic::catch_unwind(registry::suspend_all);
     }
-    let _ = SHUT.try_with(|slot| slot.replace(Some((shut, shield))));
+    let unchanging = inherited::changing();
+    let _ = SHUT.try_with(|slot| slot.replace(Some((shut, unchanging, shield))));
 }
 
 extern "C" fn after_fork_in_parent() {

@@ -177,7 +177,9 @@ fn renew(group: &[Keeping], until_us: i64, inside: &mut Inside) -> bool {
         let asked_us = clock::boot_us();
         let patience = Duration::from_micros(until_us.saturating_sub(asked_us).max(0) as u64);
         let deadline = clock::instant() + patience.min(group[0].handle.timeout);
-        let reply = group[0].session.store.call(Request::Refresh { ids, owner: None, tokens }, deadline, inside);
+        let session = &group[0].session;
+        let renewal = Request::Refresh { ids, owner: None, tokens, attempt: session.attempts.next() };
+        let reply = session.store.call(renewal, deadline, inside);
         let Ok(Reply::Each(results)) = reply else {
             well = false;
             continue;

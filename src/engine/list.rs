@@ -15,7 +15,7 @@ use crate::{
     },
     store::{Fault, Scan, Snapshot},
 };
-use std::sync::PoisonError;
+use std::time::Instant;
 
 /// A lock in a list, as the snapshot has it.
 pub struct Listed<'a> {
@@ -35,7 +35,7 @@ impl Handle {
     ) -> Result<i32, Error> {
         let session = self.session(clock::instant() + self.timeout, inside)?;
         let mut snapshot = self.snapshot(&session, &Scan { filter, ..Scan::default() }, inside)?;
-        while let Some(page) = snapshot.pages.next()? {
+        while let Some(page) = self.turn(&session, &mut snapshot, inside)? {
             let tick = snapshot.tick;
             let answer =
                 inside.outside(|| page.iter().map(|(id, entry)| show(&listed(id, entry, tick))).find(|rc| *rc != 0))?;
@@ -74,7 +74,7 @@ impl Handle {
     fn next_page(&self, session: &Session, scan: &mut Scan, inside: &mut Inside) -> Result<Option<Page>, Error> {
         let mut snapshot = self.snapshot(session, scan, inside)?;
         scan.granted_before.get_or_insert(snapshot.last_token);
-        while let Some(page) = snapshot.pages.next()? {
+        while let Some(page) = self.turn(session, &mut snapshot, inside)? {
             if let Some((last, _)) = page.last() {
                 scan.after = Some(last.clone());
                 return Ok(Some((snapshot.tick, page)));
@@ -105,11 +105,17 @@ impl Handle {
         }
     }
 
+    /// The next page.
+    fn turn(&self, session: &Session, snapshot: &mut Snapshot, inside: &mut Inside) -> Result<Option<Found>, Error> {
+        let deadline = clock::instant() + self.timeout;
+        session.store.with_pages(snapshot, deadline, inside)
+    }
+
     fn snapshot(&self, session: &Session, scan: &Scan, inside: &mut Inside) -> Result<Snapshot, Error> {
         let deadline = clock::instant() + self.timeout;
         let mut pause = Pause::new();
         loop {
-            match session.store.list(scan) {
+            match session.store.list(scan, deadline, inside) {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(Fault::Failed(error) | Fault::Unknown(error)) => return Err(error),
                 Err(Fault::Busy(error)) if clock::instant() >= deadline => return Err(error),
@@ -119,17 +125,30 @@ impl Handle {
     }
 }
 
-type Page = (Tick, Vec<(LockId, Entry)>);
+type Found = Vec<(LockId, Entry)>;
+type Page = (Tick, Found);
 
 fn listed<'a>(id: &'a LockId, entry: &'a Entry, tick: Tick) -> Listed<'a> {
     Listed { id, entry, left_us: entry.left_us(tick) }
 }
 
 impl super::Engine {
-    fn list(&self, scan: &Scan) -> Result<Snapshot, Fault> {
+    fn list(&self, scan: &Scan, deadline: Instant, inside: &mut Inside) -> Result<Snapshot, Fault> {
         if self.is_broken() {
             return Err(Fault::Failed(registry::broken()));
         }
-        self.store.lock().unwrap_or_else(PoisonError::into_inner).list(scan)
+        self.with_store(inside, |store| store.list(scan, deadline))
+    }
+
+    fn with_pages(
+        &self,
+        snapshot: &mut Snapshot,
+        deadline: Instant,
+        inside: &mut Inside,
+    ) -> Result<Option<Found>, Error> {
+        match self.remote {
+            Some(_) => inside.aside(|| snapshot.pages.next(deadline)),
+            None => snapshot.pages.next(deadline),
+        }
     }
 }

@@ -17,48 +17,81 @@ mod take;
 mod ticket;
 mod wait;
 
-use crate::store::{Fault, Store, pulse::Pulse, waiters::Waiters};
+use crate::{
+    clock,
+    store::{Fault, Remote, Store, news::News, pulse::Pulse, waiters::Waiters},
+};
 use attempt::GivenUp;
 pub use calls::Granted;
+use gate::Inside;
 use queue::Queue;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 pub use take::{Ask, Refusal};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How long a remote store is waited for when its last handle is closed.
+const LAST_TRY: Duration = Duration::from_millis(800);
+
 /// What all handles of one store share in this process.
 pub struct Engine {
     queue: Queue,
-    /// Locked by whoever works on the queue, and only inside the gate.
+    /// Locked by whoever works on the queue, and only inside the gate, unless it is a remote one.
     store: Mutex<Box<dyn Store>>,
+    remote: Option<Remote>,
     attempts: GivenUp,
 }
 
 impl Engine {
     fn new(store: Box<dyn Store>) -> Engine {
-        Engine { queue: Queue::default(), store: Mutex::new(store), attempts: GivenUp::default() }
+        let remote = store.remote();
+        Engine { queue: Queue::default(), store: Mutex::new(store), remote, attempts: GivenUp::default() }
+    }
+
+    /// Does something with the store; what a remote one takes its time for keeps no fork waiting.
+    fn with_store<T>(&self, inside: &mut Inside, work: impl FnOnce(&mut dyn Store) -> T) -> T {
+        match &self.remote {
+            Some(_) => inside.aside(|| work(&mut **lock(&self.store))),
+            None => work(&mut **lock(&self.store)),
+        }
     }
 
     /// Whether the store could be used at this moment.
-    fn check(&self) -> Result<(), Fault> {
-        lock(&self.store).check()
+    fn check(&self, deadline: Instant, inside: &mut Inside) -> Result<(), Fault> {
+        self.with_store(inside, |store| store.check(deadline))
     }
 
     /// Those who wait for locks of the store.
     fn waiters(&self) -> Arc<Waiters> {
-        lock(&self.store).waiters()
+        match &self.remote {
+            Some(remote) => remote.waiters.clone(),
+            None => lock(&self.store).waiters(),
+        }
+    }
+
+    /// Where to hear of what other processes release, if not from them.
+    fn news(&self) -> Option<Arc<dyn News>> {
+        self.remote.as_ref().map(|remote| remote.news.clone())
     }
 
     /// What tells whether the store has changed.
     fn pulse(&self) -> Option<Arc<dyn Pulse>> {
-        lock(&self.store).pulse()
+        match &self.remote {
+            Some(_) => None,
+            None => lock(&self.store).pulse(),
+        }
     }
 
-    /// Holds nothing that a forked child would share.
+    /// Holds nothing that a forked child would share, or nothing that it would use.
     fn suspend(&self) {
-        lock(&self.store).suspend();
+        if self.remote.is_none() {
+            lock(&self.store).suspend();
+        }
     }
 
     /// Ends the engine with its last user: one try to withdraw what was given up, then the store is closed.
@@ -67,7 +100,7 @@ impl Engine {
         let mut store = self.store.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !withdrawals.is_empty() && !self.queue.is_broken() {
             // Whatever comes of it: nobody is left to be told, and the entry shows in the list.
-            let _ = store.apply(&withdrawals.iter().collect::<Vec<_>>());
+            let _ = store.apply(&withdrawals.iter().collect::<Vec<_>>(), clock::instant() + LAST_TRY);
         }
     }
 }

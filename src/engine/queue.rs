@@ -152,7 +152,7 @@ impl Engine {
 
     /// Does one request, alone or together with those of other threads, and waits for its answer.
     pub fn call(&self, request: Request, deadline: Instant, inside: &mut Inside) -> Outcome {
-        let hindrance = match self.call_alone(&request) {
+        let hindrance = match self.call_alone(&request, deadline, inside) {
             Some(Ok(outcome)) => return outcome,
             Some(Err(hindrance)) => Some(hindrance),
             None => None,
@@ -202,7 +202,12 @@ impl Engine {
 
     /// Does the request without a ticket, if there is nobody else: None if there is. Or says what stood in the way, and whether
     /// the request may have been done.
-    fn call_alone(&self, request: &Request) -> Option<Result<Outcome, (Error, bool)>> {
+    fn call_alone(
+        &self,
+        request: &Request,
+        deadline: Instant,
+        inside: &mut Inside,
+    ) -> Option<Result<Outcome, (Error, bool)>> {
         let mut state = lock(&self.queue.state);
         let is_idle = !state.working && !state.broken && state.next().is_none();
         if !is_idle || (!request.is_read() && state.expected > 1) || self.attempts.are_pending() {
@@ -210,8 +215,8 @@ impl Engine {
         }
         state.working = true;
         drop(state);
-        let may_work = || lock(&self.store).desks().is_none_or(|desks| desks.announce_work());
-        let asked = if request.is_read() || may_work() { Some(self.ask(&[request])) } else { None };
+        let may_work = || self.desks().is_none_or(|desks| desks.announce_work());
+        let asked = if request.is_read() || may_work() { Some(self.ask(&[request], deadline, inside)) } else { None };
         let mut state = lock(&self.queue.state);
         state.working = false;
         if let Some(kind) = state.next().map(|next| next.kind) {
@@ -231,7 +236,7 @@ impl Engine {
     fn work_until_answered(&self, own: &Arc<Ticket>, inside: &mut Inside) -> Result<(), Error> {
         let mut pause = Pause::new();
         while !own.is_answered() {
-            let mut hindered = self.do_reads();
+            let mut hindered = self.do_reads(inside);
             // Who only reads does not stay for others' writes.
             if own.is_answered() {
                 break;
@@ -245,8 +250,8 @@ impl Engine {
         Ok(())
     }
 
-    pub fn do_reads(&self) -> bool {
-        self.apply(self.queue.take_reads())
+    pub fn do_reads(&self, inside: &mut Inside) -> bool {
+        self.apply(self.queue.take_reads(), inside)
     }
 
     /// Does the writes that are there, or leaves them for another process that is at work; true if somebody was in the way.
@@ -256,10 +261,10 @@ impl Engine {
         }
         self.gather(own, inside)?;
         let batch = self.queue.take_writes();
-        let Some(desks) = lock(&self.store).desks() else { return Ok(self.apply(batch)) };
+        let Some(desks) = self.desks() else { return Ok(self.apply(batch, inside)) };
         if batch.is_empty() || !desks.announce_work() {
             self.queue.put_back(batch);
-        } else if !self.apply(batch) {
+        } else if !self.apply(batch, inside) {
             return Ok(false);
         }
         self.leave_for_others(&desks, own.deadline, inside)
@@ -283,14 +288,12 @@ impl Engine {
     }
 
     /// Applies one batch and answers its tickets, or puts them back; true if somebody was in the way.
-    pub fn apply(&self, batch: Vec<Arc<Ticket>>) -> bool {
-        if batch.is_empty() {
-            return false;
-        }
+    pub fn apply(&self, batch: Vec<Arc<Ticket>>, inside: &mut Inside) -> bool {
+        let Some(deadline) = batch.iter().map(|ticket| ticket.deadline).min() else { return false };
         let own_work = self.attempts.pending();
         let requests: Vec<&Request> = own_work.iter().chain(batch.iter().map(|ticket| &ticket.request)).collect();
         let begun = clock::instant();
-        match self.ask(&requests) {
+        match self.ask(&requests, deadline, inside) {
             Ok(outcomes) => {
                 self.attempts.done(&own_work);
                 let is_whole = !batch[0].request.is_read() && self.queue.note_transaction(&batch, begun.elapsed());
@@ -328,9 +331,9 @@ impl Engine {
 
     /// Asks the store, and wakes those who wait for what was released. A defect in there is contained: the engine answers
     /// nothing from then on.
-    pub fn ask(&self, requests: &[&Request]) -> Result<Vec<Outcome>, Fault> {
+    pub fn ask(&self, requests: &[&Request], deadline: Instant, inside: &mut Inside) -> Result<Vec<Outcome>, Fault> {
         let asked = catch_unwind(AssertUnwindSafe(|| {
-            let outcomes = lock(&self.store).apply(requests)?;
+            let outcomes = self.with_store(inside, |store| store.apply(requests, deadline))?;
             self.wake_after(requests);
             Ok(outcomes)
         }));
@@ -338,6 +341,10 @@ impl Engine {
             self.break_down();
             Err(Fault::Failed(registry::broken()))
         })
+    }
+
+    fn desks(&self) -> Option<Arc<Desks>> {
+        if self.remote.is_some() { None } else { lock(&self.store).desks() }
     }
 
     /// To be said when what the requests released can be seen.

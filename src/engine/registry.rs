@@ -44,8 +44,9 @@ pub fn open(place: &Place, deadline: Instant, inside: &mut Inside) -> Result<Sha
     loop {
         let slot = shared.slot();
         let opened = match slot.get() {
-            Some(engine) => engine.check(),
-            None => slot.get_or_try_init(|| place.open().map(Engine::new)).map(drop),
+            Some(engine) => engine.check(deadline, inside),
+            None if place.is_remote() => inside.aside(|| open_slot(slot, place, deadline)),
+            None => open_slot(slot, place, deadline),
         };
         match opened {
             Ok(()) => return Ok(shared),
@@ -54,6 +55,10 @@ pub fn open(place: &Place, deadline: Instant, inside: &mut Inside) -> Result<Sha
             Err(Fault::Busy(_)) => inside.outside(|| pause.sleep(deadline))?,
         }
     }
+}
+
+fn open_slot(slot: &OnceCell<Engine>, place: &Place, deadline: Instant) -> Result<(), Fault> {
+    slot.get_or_try_init(|| place.open(deadline).map(Engine::new)).map(drop)
 }
 
 impl Shared {
@@ -98,9 +103,12 @@ impl Drop for Shared {
         if listed && Arc::strong_count(&slot) == 2 {
             open.remove(&self.key);
         }
-        if let Some(engine) = Arc::get_mut(&mut slot).and_then(OnceCell::take) {
-            engine.close();
+        let engine = Arc::get_mut(&mut slot).and_then(OnceCell::take);
+        if self.key.is_remote() {
+            // It may take its time, and may meet another connection.
+            drop(open);
         }
+        engine.into_iter().for_each(Engine::close);
         drop(slot);
     }
 }
@@ -110,9 +118,11 @@ pub fn suspend_all() {
     open_stores().values().filter_map(|slot| slot.get()).for_each(Engine::suspend);
 }
 
-/// In a forked child: what the parent had open is not ours. It was closed before the fork, so only memory is given back.
+/// In a forked child: what the parent had open is not ours. It was closed before the fork, so only memory is given back; but a
+/// connection to a server stays its parent's, perhaps in the middle of something, and is never touched here.
 pub fn drop_inherited() {
-    drop(mem::take(&mut *open_stores()));
+    let inherited = mem::take(&mut *open_stores());
+    inherited.iter().filter(|(key, _)| key.is_remote()).for_each(|(_, slot)| mem::forget(slot.clone()));
 }
 
 /// The code of a store that answers no more since a defect was contained in it.

@@ -12,7 +12,7 @@ use crate::{
     model::{
         error::{Code, Error},
         name::{LockId, Note, Owner},
-        request::{InTheWay, Reply, Request, Wanted},
+        request::{InTheWay, Reply, Request, Turn, Wanted},
     },
     mutant,
 };
@@ -60,6 +60,7 @@ impl Handle {
             note: ask.note,
             any: ask.any,
             resume: ask.resume,
+            turn: Turn::Now,
         });
         let taken = self.take(&session, wanted, Patience::of(ask.wait), ask.keep, inside);
         if ask.keep && taken.is_ok() {

@@ -5,7 +5,7 @@ use crate::{
     model::{
         error::{Code, Error},
         name::{LockId, Note, Owner},
-        request::{Attempt, Outcome, Reply, Request, Wanted},
+        request::{Attempt, Outcome, Reply, Request, Turn, Wanted},
     },
     store::{Fault, Scan, Snapshot, Store, desks::Desks, memory::Memory, pulse::Pulse, waiters::Waiters},
 };
@@ -48,7 +48,7 @@ struct Scripted {
 }
 
 impl Store for Scripted {
-    fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
+    fn apply(&mut self, batch: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
         let deed = {
             let mut script = self.script.lock().unwrap();
             script.batches.push(batch.len());
@@ -56,11 +56,11 @@ impl Store for Scripted {
         };
         let error = |code| Error::new(code, "as the script says");
         match deed {
-            Deed::Apply => self.memory.apply(batch),
+            Deed::Apply => self.memory.apply(batch, deadline),
             Deed::Busy => Err(Fault::Busy(error(Code::Busy))),
             Deed::Fail => Err(Fault::Failed(error(Code::NoSpace))),
             Deed::LoseAnswer => {
-                self.memory.apply(batch)?;
+                self.memory.apply(batch, deadline)?;
                 Err(Fault::Unknown(error(Code::Io)))
             }
             Deed::LoseRequest => Err(Fault::Unknown(error(Code::Io))),
@@ -68,8 +68,8 @@ impl Store for Scripted {
         }
     }
 
-    fn list(&mut self, scan: &Scan) -> Result<Snapshot, Fault> {
-        self.memory.list(scan)
+    fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {
+        self.memory.list(scan, deadline)
     }
 
     fn waiters(&mut self) -> Arc<Waiters> {
@@ -86,7 +86,7 @@ impl Store for Scripted {
 
     fn suspend(&mut self) {}
 
-    fn check(&mut self) -> Result<(), Fault> {
+    fn check(&mut self, _: Instant) -> Result<(), Fault> {
         Ok(())
     }
 }
@@ -107,7 +107,7 @@ fn lock(owner: &str) -> Request {
     let attempt = Attempt([NEXT.fetch_add(1, Ordering::Relaxed); 16]);
     let (owner, client, note) = (Owner::new(owner.as_bytes()).unwrap(), "test".into(), Note::default());
     let (ids, ttl_ms, any, resume) = (vec![id()], 0, false, false);
-    Request::Lock(Arc::new(Wanted { ids, owner, client, attempt, ttl_ms, note, any, resume }))
+    Request::Lock(Arc::new(Wanted { ids, owner, client, attempt, ttl_ms, note, any, resume, turn: Turn::Now }))
 }
 
 fn call(engine: &Engine, request: Request, timeout_ms: u64) -> Result<Reply, Code> {
@@ -146,7 +146,8 @@ fn an_unlock_in_doubt_is_never_told_that_nothing_was_done() {
     let (engine, _) = engine(&[Deed::Apply, Deed::LoseAnswer], Deed::Apply);
     assert!(call(&engine, lock("a"), 1000).is_ok());
     let owner = Some(Owner::new(b"a").unwrap());
-    let unlock = Request::Unlock { ids: vec![id()], owner, tokens: Vec::new(), seen_us: Vec::new() };
+    let unlock =
+        Request::Unlock { ids: vec![id()], owner, tokens: Vec::new(), seen_us: Vec::new(), attempt: Attempt([0; 16]) };
     assert_eq!(call(&engine, unlock.clone(), 1000), Err(Code::Unknown));
     assert_eq!(call(&engine, unlock, 1000), Err(Code::NoLock));
 }

@@ -76,7 +76,8 @@ impl Ticket {
     /// The store's answer, seen in the light of an earlier try that may have been applied: a lock that is gone may be gone
     /// by this very call.
     pub fn judge(&self, outcome: Outcome, engine: &Engine) -> Outcome {
-        let in_doubt = lock(&self.progress).in_doubt;
+        // A remote store finds out by itself.
+        let in_doubt = lock(&self.progress).in_doubt && engine.remote.is_none();
         let gone = |error: &Error| matches!(error.code, Code::NoLock | Code::Denied | Code::Stale);
         match outcome {
             Ok(Reply::Each(mut results)) if in_doubt => {
@@ -110,7 +111,9 @@ impl Ticket {
             self.subject(),
             self.cause()
         );
-        Err(Error::new(Code::Busy, text))
+        let hindrance = lock(&self.progress).hindrance.as_ref().map(|error| error.code);
+        let code = if engine.remote.is_some() { Code::Unreachable } else { Code::Busy };
+        Err(Error::new(hindrance.unwrap_or(code), text))
     }
 
     /// What is said of a call that may have been applied; a lock that it may have taken is given back.

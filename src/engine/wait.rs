@@ -16,10 +16,11 @@ use crate::{
     model::{
         error::{Code, Error},
         name::LockId,
-        request::{InTheWay, Reply, Request, Wanted},
+        request::{InQueue, InTheWay, Reply, Request, Turn, Wanted},
     },
     mutant,
     store::{
+        news::Ear,
         pulse::{Beat, Pulse},
         waiters::{RECHECK, Waiter},
     },
@@ -78,6 +79,9 @@ enum Look {
 /// Even where the store's pulse stays the same, a waiter looks so often: a file that was moved away has no pulse.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(12);
 
+/// How long a call that ends without its locks may take to leave the store's queue.
+const LEAVES_WITHIN: Duration = Duration::from_millis(300);
+
 type Taken = Result<Vec<Option<Granted>>, Refusal>;
 
 impl Handle {
@@ -97,6 +101,9 @@ impl Handle {
         // Who may wait does not push in before those who do. (A resume asks for what it has.)
         let stands_back = waits && !wanted.resume && session.store.waiters().others_want(&wanted.ids, wanted.any);
         let mut in_the_way = None;
+        if waits && !wanted.resume {
+            Arc::make_mut(&mut wanted).turn = Turn::Behind;
+        }
         if !stands_back {
             let tried = self.try_to_take(session, &mut wanted, keep, inside);
             match tried.map_err(|error| Refusal::of_all(error, wanted.ids.len()))? {
@@ -108,8 +115,12 @@ impl Handle {
         let address = address(session);
         self.waiting().push(address);
         let look = Look::InTurn;
-        let mut waiting = Waiting { handle: self, session, wanted, patience, keep, address, in_the_way, look };
+        let ear = session.store.news().map(|news| news.enter(&wanted.ids));
+        let mut waiting = Waiting { handle: self, session, wanted, patience, keep, address, ear, in_the_way, look };
         let taken = waiting.wait(inside);
+        if taken.is_err() {
+            waiting.leave(inside);
+        }
         self.waiting().retain(|other| *other != address);
         taken
     }
@@ -117,8 +128,7 @@ impl Handle {
 
 /// As good as an attempt's number, of which there is only one.
 fn address(session: &Session) -> Address {
-    let bytes = session.attempts.next().0;
-    Address([0, 8].map(|from| u64::from_ne_bytes(std::array::from_fn(|place| bytes[from + place]))))
+    Address::of_name(session.attempts.next().0)
 }
 
 /// A call that waits.
@@ -129,6 +139,8 @@ struct Waiting<'a> {
     patience: Patience,
     keep: bool,
     address: Address,
+    /// Where a remote store tells what others release.
+    ear: Option<Box<dyn Ear>>,
     /// What the last look met; None if others went first.
     in_the_way: Option<InTheWay>,
     /// Why it looks next.
@@ -164,6 +176,7 @@ impl Waiting<'_> {
     fn look(&mut self, waiter: &Waiter, inside: &mut Inside) -> Result<Option<Vec<Option<Granted>>>, Refusal> {
         let count = self.wanted.ids.len();
         let of_all = |error| Refusal::of_all(error, count);
+        self.take_place(waiter);
         if self.look != Look::Woken {
             // Reads wait for nobody and keep nobody waiting.
             let deadline = clock::instant() + self.handle.timeout;
@@ -192,17 +205,38 @@ impl Waiting<'_> {
         }
     }
 
+    /// Says how this look stands to those who wait in the store's own queue.
+    fn take_place(&mut self, waiter: &Waiter) {
+        let in_turn = self.look != Look::BySelf && !self.wanted.resume;
+        let place = InQueue { name: self.address.name(), in_turn, keeps: waiter.keeps() };
+        Arc::make_mut(&mut self.wanted).turn = Turn::Waits(place);
+    }
+
+    /// Gives up the place in the store's own queue, where it has one. If that fails, others find out by themselves.
+    fn leave(&mut self, inside: &mut Inside) {
+        if self.ear.is_some() && self.session.store.is_ours() {
+            let leave = Request::Leave { ids: self.wanted.ids.clone(), name: self.address.name() };
+            let _ = self.session.store.call(leave, clock::instant() + LEAVES_WITHIN, inside);
+        }
+    }
+
     /// Sleeps until there is a reason to look; false if a signal handler ran.
     fn sleep(&mut self, waiter: &Waiter, pulse: &Heard, inside: &mut Inside) -> Result<bool, Refusal> {
         let left_us = self.in_the_way.as_ref().and_then(|found| found.free_in_us);
         // A little later than the store's clock says.
         let lease_us = left_us.map(|left| clock::boot_us().saturating_add_unsigned(left).saturating_add(100));
+        let mut ear = self.ear.take();
         let woken = inside.outside_for_signals(|signals| {
             loop {
                 let longest = self.nap(lease_us);
-                match doorbell::wait(waiter.doorbell(), longest, signals) {
+                let news = ear.as_mut().and_then(|ear| ear.fd());
+                match doorbell::wait(waiter.doorbell(), news, longest, signals) {
                     Woken::BySignal => return None,
                     Woken::Rung => return Some(Look::Woken),
+                    Woken::News => {
+                        ear.iter_mut().for_each(|ear| ear.hear(&self.session.store.waiters()));
+                        continue;
+                    }
                     Woken::TimeIsUp => waiter.gives_sign(),
                 }
                 if lease_us.is_some_and(|end| clock::boot_us() >= end) {
@@ -214,6 +248,7 @@ impl Waiting<'_> {
                 }
             }
         });
+        self.ear = ear;
         let look = woken.map_err(|error| self.refuse(error))?;
         look.iter().for_each(|look| self.look = *look);
         Ok(look.is_some())

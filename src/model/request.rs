@@ -27,6 +27,29 @@ pub struct Wanted {
     pub any: bool,
     /// Live locks of the same owner are taken over.
     pub resume: bool,
+    pub turn: Turn,
+}
+
+/// How a request for locks stands to those who wait for them in a queue that the store itself keeps, where it has one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Turn {
+    /// It takes what is free.
+    Now,
+    /// It leaves them to those who wait.
+    Behind,
+    /// It waits itself, under this name.
+    Waits(InQueue),
+}
+
+/// A place in the store's own queue.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct InQueue {
+    /// The address of its doorbell.
+    pub name: [u8; 16],
+    /// Those who came before go first.
+    pub in_turn: bool,
+    /// Those who came later leave its locks alone, also where it can't have them all yet.
+    pub keeps: bool,
 }
 
 /// One call, or the engine's own withdrawal of one.
@@ -36,33 +59,49 @@ pub struct Wanted {
 pub enum Request {
     /// Take the locks: all or none of them, or one.
     Lock(Arc<Wanted>),
-    /// Say what [`Request::Lock`] would answer now, and change nothing.
+    /// Say what [`Request::Lock`] would answer now, and change nothing but the caller's place in the store's own queue.
     Peek(Arc<Wanted>),
     /// Make the entries' timestamps newer and start their leases anew; without an owner, whoever holds them.
-    Refresh { ids: Vec<LockId>, owner: Option<Owner>, tokens: Vec<u64> },
+    Refresh { ids: Vec<LockId>, owner: Option<Owner>, tokens: Vec<u64>, attempt: Attempt },
     /// Release the locks; without an owner, whoever holds them: that is by force. With `seen_us`, only those that were not
     /// refreshed since then.
-    Unlock { ids: Vec<LockId>, owner: Option<Owner>, tokens: Vec<u64>, seen_us: Vec<i64> },
+    Unlock { ids: Vec<LockId>, owner: Option<Owner>, tokens: Vec<u64>, seen_us: Vec<i64>, attempt: Attempt },
     /// Give the lock to another owner, with a new token.
     Transfer { id: LockId, from: Option<Owner>, token: u64, to: Owner, client: Arc<str>, attempt: Attempt },
     /// Say who holds the lock and since when.
     Status { id: LockId },
     /// Release the locks that this very attempt took: its caller was told that the outcome is unknown.
     Withdraw { ids: Vec<LockId>, attempt: Attempt },
+    /// Give up the place of this name in the store's own queue.
+    Leave { ids: Vec<LockId>, name: [u8; 16] },
 }
 
 impl Request {
     pub fn ids(&self) -> &[LockId] {
         match self {
             Request::Lock(wanted) | Request::Peek(wanted) => &wanted.ids,
-            Request::Refresh { ids, .. } | Request::Unlock { ids, .. } | Request::Withdraw { ids, .. } => ids,
+            Request::Refresh { ids, .. }
+            | Request::Unlock { ids, .. }
+            | Request::Withdraw { ids, .. }
+            | Request::Leave { ids, .. } => ids,
             Request::Transfer { id, .. } | Request::Status { id } => std::slice::from_ref(id),
         }
     }
 
-    /// Whether the request can't change anything.
+    /// Whether the request can't change any lock.
     pub fn is_read(&self) -> bool {
-        matches!(self, Request::Status { .. } | Request::Peek(_))
+        matches!(self, Request::Status { .. } | Request::Peek(_) | Request::Leave { .. })
+    }
+
+    /// What a store that lost its answer recognises it by.
+    pub fn attempt(&self) -> Option<Attempt> {
+        match self {
+            Request::Lock(wanted) => Some(wanted.attempt),
+            Request::Refresh { attempt, .. } | Request::Unlock { attempt, .. } | Request::Transfer { attempt, .. } => {
+                Some(*attempt)
+            }
+            Request::Peek(_) | Request::Status { .. } | Request::Withdraw { .. } | Request::Leave { .. } => None,
+        }
     }
 
     /// Whether somebody who waits for one of the ids may have them when this is done.
@@ -106,7 +145,7 @@ pub enum Reply {
     /// For each id of a refresh or an unlock; what an unlock grants is the lock that ended.
     Each(Vec<Result<Grant, Denial>>),
     Status(Entry),
-    /// The attempt holds nothing (any more).
+    /// The attempt holds nothing (any more), or the place in the queue is given up.
     Withdrawn,
 }
 

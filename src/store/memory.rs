@@ -20,6 +20,7 @@ use std::{
     collections::BTreeMap,
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Instant,
 };
 
 pub struct Memory {
@@ -58,10 +59,10 @@ impl Default for Memory {
 impl Table {
     fn apply(&mut self, request: &Request, tick: Tick) -> Outcome {
         let records: Vec<_> = request.ids().iter().map(|id| self.records.get(id).cloned()).collect();
-        let mut moment = Moment { now_us: clock::now_us(), tick, last_token: self.last_token };
+        let mut moment = Moment { now_us: clock::now_us(), tick, last_token: Some(self.last_token) };
         let (changes, outcome) = decide(request, &records, &mut moment);
         if !request.is_read() {
-            self.last_token = moment.last_token;
+            self.last_token = moment.last_token.unwrap_or(self.last_token);
         }
         for change in changes {
             let place = match &change {
@@ -87,7 +88,7 @@ impl Table {
 }
 
 impl Store for Memory {
-    fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
+    fn apply(&mut self, batch: &[&Request], _: Instant) -> Result<Vec<Outcome>, Fault> {
         let mut table = locked(&self.table);
         let outcomes = batch.iter().map(|request| table.apply(request, self.clock.now())).collect();
         if batch.iter().any(|request| !request.is_read()) {
@@ -96,7 +97,7 @@ impl Store for Memory {
         Ok(outcomes)
     }
 
-    fn list(&mut self, scan: &Scan) -> Result<Snapshot, Fault> {
+    fn list(&mut self, scan: &Scan, _: Instant) -> Result<Snapshot, Fault> {
         let mut table = locked(&self.table);
         let (now_us, tick, kept) = (clock::now_us(), self.clock.now(), Arc::default());
         table.readers.push(Arc::downgrade(&kept));
@@ -123,7 +124,7 @@ impl Store for Memory {
 
     fn suspend(&mut self) {}
 
-    fn check(&mut self) -> Result<(), Fault> {
+    fn check(&mut self, _: Instant) -> Result<(), Fault> {
         Ok(())
     }
 }
@@ -139,7 +140,7 @@ struct Listing {
 }
 
 impl Pages for Listing {
-    fn next(&mut self) -> Result<Option<Vec<(LockId, Entry)>>, Error> {
+    fn next(&mut self, _: Instant) -> Result<Option<Vec<(LockId, Entry)>>, Error> {
         let table = locked(&self.table);
         let mut kept = locked(&self.kept);
         let mut page = Vec::new();

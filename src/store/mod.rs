@@ -1,7 +1,12 @@
 //! Stores: where the entries are kept. A store knows nothing of engines, handles or C.
 
 pub mod desks;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub mod memory;
+pub mod news;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod pulse;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -12,11 +17,12 @@ use crate::model::{
     lock::{Entry, Filter, Tick},
     name::LockId,
     request::{Outcome, Request},
-    uri::Target,
+    uri::{self, Target},
 };
 use desks::Desks;
+use news::News;
 use pulse::Pulse;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use waiters::Waiters;
 
 /// What the engine asks of a store.
@@ -37,16 +43,32 @@ use waiters::Waiters;
 /// 11. `waiters` is the queue of those who wait for locks of the store, as far as its processes can reach each other. The
 ///     engine wakes them after what `apply` has released. `pulse` lets them see that nothing has changed since they looked;
 ///     None where only a look can tell.
+/// 13. `remote` is there for a store at the other end of a connection. Its `apply`, `list`, `check` and pages may take until the
+///     deadline; a fork may pass meanwhile, in whose child nothing of the store is touched but the descriptors that
+///     [`crate::sys::inherited`] knows. It finds lost answers again by itself: after [`Fault::Unknown`] the next `apply`
+///     first makes sure that what was lost can't be done any more, or gives the requests of the same attempts the answers that
+///     they had.
 /// 12. `desks` is where the processes of a store leave requests for the one of them that is at work; None where there is
 ///     but one process, or no way to reach the others. `apply` also does what others have left.
 pub trait Store: Send {
-    fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault>;
-    fn list(&mut self, scan: &Scan) -> Result<Snapshot, Fault>;
+    fn apply(&mut self, batch: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault>;
+    fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault>;
     fn waiters(&mut self) -> Arc<Waiters>;
     fn pulse(&mut self) -> Option<Arc<dyn Pulse>>;
     fn desks(&mut self) -> Option<Arc<Desks>>;
     fn suspend(&mut self);
-    fn check(&mut self) -> Result<(), Fault>;
+    fn check(&mut self, deadline: Instant) -> Result<(), Fault>;
+    fn remote(&self) -> Option<Remote> {
+        None
+    }
+}
+
+/// What the engine needs of a remote store while the store itself is busy.
+#[derive(Clone)]
+pub struct Remote {
+    /// Those of this process who wait.
+    pub waiters: Arc<Waiters>,
+    pub news: Arc<dyn News>,
 }
 
 /// Which locks to read.
@@ -74,7 +96,7 @@ pub const PAGE_LOOKS: usize = 1024;
 
 pub trait Pages: Send {
     /// The next locks, none of them perhaps; None when there are no more.
-    fn next(&mut self) -> Result<Option<Vec<(LockId, Entry)>>, Error>;
+    fn next(&mut self, deadline: Instant) -> Result<Option<Vec<(LockId, Entry)>>, Error>;
 }
 
 impl Scan {
@@ -113,6 +135,10 @@ pub enum Place {
     },
     #[cfg(feature = "sqlite")]
     Sqlite(sqlite::place::Place),
+    #[cfg(feature = "postgres")]
+    Postgres(uri::postgres::Postgres),
+    #[cfg(feature = "etcd")]
+    Etcd(uri::etcd::Etcd),
 }
 
 /// What tells one store from another: places of equal keys are one store, with one engine in this process.
@@ -126,6 +152,25 @@ pub enum Key {
         device: u64,
         inode: u64,
     },
+    #[cfg(feature = "postgres")]
+    Postgres(uri::postgres::Postgres),
+    #[cfg(feature = "etcd")]
+    Etcd(uri::etcd::Etcd),
+}
+
+impl Key {
+    /// Whether the store is at the other end of a connection.
+    pub fn is_remote(&self) -> bool {
+        match self {
+            Key::Memory { .. } => false,
+            #[cfg(feature = "sqlite")]
+            Key::Sqlite { .. } => false,
+            #[cfg(feature = "postgres")]
+            Key::Postgres(_) => true,
+            #[cfg(feature = "etcd")]
+            Key::Etcd(_) => true,
+        }
+    }
 }
 
 impl Place {
@@ -136,9 +181,15 @@ impl Place {
             #[cfg(feature = "sqlite")]
             Target::Sqlite { path, mode } => sqlite::place::Place::find(path, *mode).map(Place::Sqlite),
             #[cfg(not(feature = "sqlite"))]
-            Target::Sqlite { .. } => {
-                Err(Error::new(Code::Unsupported, "this libdss was built without the SQLite store"))
-            }
+            Target::Sqlite { .. } => Err(absent("SQLite")),
+            #[cfg(feature = "postgres")]
+            Target::Postgres(target) => Ok(Place::Postgres(target.clone())),
+            #[cfg(not(feature = "postgres"))]
+            Target::Postgres(_) => Err(absent("PostgreSQL")),
+            #[cfg(feature = "etcd")]
+            Target::Etcd(target) => Ok(Place::Etcd(target.clone())),
+            #[cfg(not(feature = "etcd"))]
+            Target::Etcd(_) => Err(absent("etcd")),
         }
     }
 
@@ -147,14 +198,28 @@ impl Place {
             Place::Memory { name } => Key::Memory { name: name.clone() },
             #[cfg(feature = "sqlite")]
             Place::Sqlite(place) => Key::Sqlite { device: place.device, inode: place.inode },
+            #[cfg(feature = "postgres")]
+            Place::Postgres(target) => Key::Postgres(target.clone()),
+            #[cfg(feature = "etcd")]
+            Place::Etcd(target) => Key::Etcd(target.clone()),
         }
     }
 
-    pub fn open(&self) -> Result<Box<dyn Store>, Fault> {
+    /// Whether the store is at the other end of a connection.
+    pub fn is_remote(&self) -> bool {
+        self.key().is_remote()
+    }
+
+    #[cfg_attr(not(any(feature = "postgres", feature = "etcd")), expect(unused_variables, reason = "of connections"))]
+    pub fn open(&self, deadline: Instant) -> Result<Box<dyn Store>, Fault> {
         match self {
             Place::Memory { .. } => Ok(Box::new(memory::Memory::default())),
             #[cfg(feature = "sqlite")]
             Place::Sqlite(place) => Ok(Box::new(sqlite::Sqlite::open(place.clone())?)),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(target) => Ok(Box::new(postgres::Postgres::open(target, deadline)?)),
+            #[cfg(feature = "etcd")]
+            Place::Etcd(target) => Ok(Box::new(etcd::Etcd::open(target, deadline)?)),
         }
     }
 
@@ -167,6 +232,16 @@ impl Place {
             }
             #[cfg(feature = "sqlite")]
             Place::Sqlite(place) => place.check(),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => Ok(()),
+            #[cfg(feature = "etcd")]
+            Place::Etcd(_) => Ok(()),
         }
     }
+}
+
+#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "etcd")))]
+fn absent(store: &str) -> Error {
+    let text = format!("this libdss was built without the {store} store: use another one, or a build that has it");
+    Error::new(Code::Unsupported, text)
 }

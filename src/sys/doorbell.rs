@@ -11,10 +11,22 @@ use std::{fmt::Write, io, mem, os::fd::RawFd, time::Duration};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Address(pub [u64; 2]);
 
+impl Address {
+    pub fn of_name(name: [u8; 16]) -> Address {
+        Address([0, 8].map(|from| u64::from_ne_bytes(std::array::from_fn(|place| name[from + place]))))
+    }
+
+    pub fn name(self) -> [u8; 16] {
+        std::array::from_fn(|place| self.0[place / 8].to_ne_bytes()[place % 8])
+    }
+}
+
 /// Why a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Woken {
     Rung,
+    /// There are news where the caller asked to look for them too.
+    News,
     TimeIsUp,
     /// A signal handler of the host ran.
     BySignal,
@@ -46,18 +58,20 @@ impl Drop for Doorbell {
     }
 }
 
-/// Waits, with the host's signals let in, until somebody rings, for at most that long. Without a doorbell nobody can.
-pub fn wait(doorbell: Option<&Doorbell>, longest: Duration, signals: &SignalMask) -> Woken {
+/// Waits, with the host's signals let in, until somebody rings or the descriptor `news` can be read, for at most that long.
+/// Without a doorbell nobody can ring.
+pub fn wait(doorbell: Option<&Doorbell>, news: Option<RawFd>, longest: Duration, signals: &SignalMask) -> Woken {
     let seconds = longest.as_secs().try_into().unwrap_or(libc::time_t::MAX);
     let timeout = libc::timespec { tv_sec: seconds, tv_nsec: longest.subsec_nanos().into() };
-    let mut watched =
-        libc::pollfd { fd: doorbell.map_or(-1, |doorbell| doorbell.fd), events: libc::POLLIN, revents: 0 };
+    let watch = |fd: Option<RawFd>| libc::pollfd { fd: fd.unwrap_or(-1), events: libc::POLLIN, revents: 0 };
+    let mut watched = [watch(doorbell.map(|doorbell| doorbell.fd)), watch(news)];
     let mut poll = |count| {
         // SAFETY: as many descriptors as said, a time and a mask that live as long as the call.
-        let found = unsafe { libc::ppoll(&mut watched, count, &timeout, signals.as_ptr()) };
+        let found = unsafe { libc::ppoll(watched.as_mut_ptr(), count, &timeout, signals.as_ptr()) };
         if found < 0 { Err(io::Error::last_os_error().kind()) } else { Ok(()) }
     };
-    let polled = match poll(doorbell.is_some().into()) {
+    let count = if news.is_some() { 2 } else { doorbell.is_some().into() };
+    let polled = match poll(count) {
         // A process may have lowered its limit of descriptors below what it has open.
         Err(kind) if kind != io::ErrorKind::Interrupted => poll(0),
         polled => polled,
@@ -66,10 +80,14 @@ pub fn wait(doorbell: Option<&Doorbell>, longest: Duration, signals: &SignalMask
         return Woken::BySignal;
     }
     let mut rung = false;
-    while watched.revents & libc::POLLIN != 0 && take_one(watched.fd) {
+    while watched[0].revents & libc::POLLIN != 0 && take_one(watched[0].fd) {
         rung = true;
     }
-    if rung { Woken::Rung } else { Woken::TimeIsUp }
+    match rung {
+        true => Woken::Rung,
+        false if watched[1].revents != 0 => Woken::News,
+        false => Woken::TimeIsUp,
+    }
 }
 
 fn take_one(fd: RawFd) -> bool {
@@ -130,17 +148,17 @@ mod tests {
         let doorbell = Doorbell::hang(here).unwrap();
         let mask = SignalMask::current();
         ring(here).unwrap();
-        assert_eq!(wait(Some(&doorbell), Duration::from_secs(60), &mask), Woken::Rung);
+        assert_eq!(wait(Some(&doorbell), None, Duration::from_secs(60), &mask), Woken::Rung);
         thread::scope(|scope| {
             scope.spawn(|| ring(here).unwrap());
-            assert_eq!(wait(Some(&doorbell), Duration::from_secs(60), &mask), Woken::Rung);
+            assert_eq!(wait(Some(&doorbell), None, Duration::from_secs(60), &mask), Woken::Rung);
         });
     }
 
     #[test]
     fn a_wait_ends_by_itself() {
         let begin = Instant::now();
-        assert_eq!(wait(None, Duration::from_millis(20), &SignalMask::current()), Woken::TimeIsUp);
+        assert_eq!(wait(None, None, Duration::from_millis(20), &SignalMask::current()), Woken::TimeIsUp);
         assert!((20..30_000).contains(&begin.elapsed().as_millis()));
     }
 

@@ -20,19 +20,21 @@ pub struct Moment {
     pub now_us: i64,
     /// The clock of leases.
     pub tick: Tick,
-    /// The greatest token that the store has ever granted.
-    pub last_token: u64,
+    /// The greatest token that the store has ever granted; None where the store gives grants their tokens itself, when it
+    /// commits them: until then they are 0.
+    pub last_token: Option<u64>,
 }
 
 impl Moment {
     /// The token of a grant made now: greater than every earlier one, and never behind the clock, so that a store
     /// made anew or restored does not go back either.
     fn mint(&mut self) -> Result<u64, Error> {
-        let next = self.last_token.saturating_add(1).max(self.now_us.max(1) as u64);
+        let Some(last) = self.last_token else { return Ok(0) };
+        let next = last.saturating_add(1).max(self.now_us.max(1) as u64);
         if next > i64::MAX as u64 {
             return Err(Error::new(Code::NotAStore, "the store's token counter is used up: make a new store"));
         }
-        self.last_token = next;
+        self.last_token = Some(next);
         Ok(next)
     }
 }
@@ -71,17 +73,20 @@ pub fn decide(request: &Request, records: &[Option<Record>], moment: &mut Moment
     match request {
         Request::Lock(wanted) => take::take(wanted, &states(), moment),
         Request::Peek(wanted) => (Vec::new(), take::take(wanted, &states(), &mut moment.clone()).1),
-        Request::Refresh { ids, owner, tokens } => {
+        Request::Refresh { ids, owner, tokens, .. } => {
             each(ids, tokens, &states(), |place, id, token, state| refresh(place, id, owner, token, state, moment))
         }
-        Request::Unlock { ids, owner, tokens, seen_us } => each(ids, tokens, &states(), |place, id, token, state| {
-            unlock(place, id, owner, token, seen_us.get(place).copied(), state)
-        }),
+        Request::Unlock { ids, owner, tokens, seen_us, .. } => {
+            each(ids, tokens, &states(), |place, id, token, state| {
+                unlock(place, id, owner, token, seen_us.get(place).copied(), state)
+            })
+        }
         Request::Transfer { .. } => or_nothing(transfer(request, State::of(&records[0], tick), moment)),
         Request::Status { id } => match State::of(&records[0], tick) {
             State::Held(entry) => (Vec::new(), Ok(Reply::Status(entry.clone()))),
             State::Free { end } => (Vec::new(), Err(texts::absent(id, end))),
         },
+        Request::Leave { .. } => (Vec::new(), Ok(Reply::Withdrawn)),
         Request::Withdraw { attempt, .. } => {
             // Also one whose lease is over: nobody knew of it, so nobody is told that it ended badly.
             let changes = records.iter().enumerate().filter_map(|(place, record)| match record {

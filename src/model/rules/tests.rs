@@ -3,12 +3,12 @@
 use super::*;
 use crate::model::{
     name::Note,
-    request::{Attempt, InTheWay, Wanted},
+    request::{Attempt, InTheWay, Turn, Wanted},
 };
 use std::sync::Arc;
 
 const TICK: Tick = Tick { boot: 1, us: 50_000_000 };
-const NOW: Moment = Moment { now_us: 1_000_000, tick: TICK, last_token: 7 };
+const NOW: Moment = Moment { now_us: 1_000_000, tick: TICK, last_token: Some(7) };
 
 fn id(name: &str) -> LockId {
     LockId::new(name.as_bytes()).unwrap()
@@ -28,6 +28,7 @@ fn wanted(by: &str, attempt: u8, ids: &[&str]) -> Wanted {
         note: Note::default(),
         any: false,
         resume: false,
+        turn: Turn::Now,
     }
 }
 
@@ -36,11 +37,17 @@ fn lock(by: &str, attempt: u8) -> Request {
 }
 
 fn refresh(by: Option<&str>, token: u64) -> Request {
-    Request::Refresh { ids: vec![id("drive3")], owner: by.map(owner), tokens: vec![token] }
+    Request::Refresh { ids: vec![id("drive3")], owner: by.map(owner), tokens: vec![token], attempt: Attempt([0; 16]) }
 }
 
 fn unlock(by: Option<&str>, token: u64) -> Request {
-    Request::Unlock { ids: vec![id("drive3")], owner: by.map(owner), tokens: vec![token], seen_us: Vec::new() }
+    Request::Unlock {
+        ids: vec![id("drive3")],
+        owner: by.map(owner),
+        tokens: vec![token],
+        seen_us: Vec::new(),
+        attempt: Attempt([0; 16]),
+    }
 }
 
 fn entry(by: &str, attempt: u8) -> Entry {
@@ -125,7 +132,7 @@ fn a_lease_that_is_over_is_no_lock() {
     }
     let (_, outcome) = decide(&lock("b", 2), &[held(over.clone())], &mut NOW.clone());
     assert_eq!(grants(&outcome)[0].unwrap().before, End::Expired);
-    let mut later = Moment { last_token: over.token, ..NOW };
+    let mut later = Moment { last_token: Some(over.token), ..NOW };
     let (_, outcome) = decide(&lock("a", 1), &[held(over.clone())], &mut later);
     assert!(grants(&outcome)[0].unwrap().token > over.token, "its own attempt holds nothing any more either");
     let other_boot = Entry { ttl_ms: 1 << 40, leased: Tick { boot: 2, us: TICK.us }, ..entry("a", 1) };
@@ -153,6 +160,7 @@ fn what_was_refreshed_since_it_was_seen_is_not_cleaned_away() {
         owner: None,
         tokens: vec![mine.token],
         seen_us: vec![seen_us],
+        attempt: Attempt([0; 16]),
     };
     assert_eq!(code(&clean(mine.refreshed_us), held(mine.clone())), None);
     assert_eq!(code(&clean(mine.refreshed_us - 1), held(mine.clone())), Some(Code::Stale));
@@ -197,7 +205,7 @@ fn any_takes_the_first_that_is_free() {
 fn a_resume_fences_the_former_incarnation() {
     let request = Request::Lock(Arc::new(Wanted { resume: true, ttl_ms: 9000, ..wanted("a", 2, &["drive3"]) }));
     let former = entry("a", 1);
-    let mut moment = Moment { last_token: former.token, ..NOW };
+    let mut moment = Moment { last_token: Some(former.token), ..NOW };
     let (changes, outcome) = decide(&request, &[held(former.clone())], &mut moment);
     let grant = grants(&outcome)[0].unwrap();
     assert!(grant.token > former.token && grant.before == End::Resumed && grant.ttl_ms == 9000);
@@ -218,7 +226,7 @@ fn a_transfer_leaves_no_gap() {
         attempt: Attempt([9; 16]),
     };
     let mine = Entry { ttl_ms: 5000, note: Note::new(b"tape 7").unwrap(), ..entry("a", 1) };
-    let mut moment = Moment { last_token: mine.token, ..NOW };
+    let mut moment = Moment { last_token: Some(mine.token), ..NOW };
     let (changes, outcome) = decide(&request(Some("a"), mine.token), &[held(mine.clone())], &mut moment);
     let [Change::Put(0, Record::Entry(now))] = &changes[..] else { panic!("{changes:?}") };
     assert!(now.owner == owner("b") && now.token > mine.token && now.ttl_ms == 5000 && now.note == mine.note);
@@ -313,7 +321,7 @@ fn a_peek_answers_and_changes_nothing() {
 
 #[test]
 fn tokens_follow_the_clock_and_never_go_back() {
-    let mint = |now_us, last_token| Moment { now_us, last_token, tick: TICK }.mint();
+    let mint = |now_us, last_token| Moment { now_us, last_token: Some(last_token), tick: TICK }.mint();
     assert_eq!(mint(1_000_000, 7).unwrap(), 1_000_000);
     assert_eq!(mint(-5, 0).unwrap(), 1);
     assert_eq!(mint(3, 9).unwrap(), 10);

@@ -3,9 +3,12 @@
 use crate::model::{
     lock::End,
     name::{LockId, Note, Owner},
-    request::{Attempt, Grant, Outcome, Reply, Request, Wanted},
+    request::{Attempt, Grant, Outcome, Reply, Request, Turn, Wanted},
 };
 use std::sync::Arc;
+
+/// Only stores that lose answers ask for the attempt of these.
+const UNNAMED: Attempt = Attempt([0; 16]);
 
 const LOCK: u8 = 1;
 const REFRESH: u8 = 2;
@@ -27,8 +30,8 @@ pub fn encode(request: &Request) -> Option<Vec<u8>> {
             let names = [id.as_bytes(), wanted.owner.as_bytes(), wanted.client.as_bytes(), wanted.note.as_bytes()];
             names.iter().for_each(|name| put(&mut bytes, name));
         }
-        Request::Refresh { ids, owner, tokens } => held(&mut bytes, REFRESH, ids, owner, tokens)?,
-        Request::Unlock { ids, owner, tokens, seen_us } if seen_us.is_empty() => {
+        Request::Refresh { ids, owner, tokens, .. } => held(&mut bytes, REFRESH, ids, owner, tokens)?,
+        Request::Unlock { ids, owner, tokens, seen_us, .. } if seen_us.is_empty() => {
             held(&mut bytes, UNLOCK, ids, owner, tokens)?;
         }
         _ => return None,
@@ -71,6 +74,7 @@ pub fn decode(bytes: &mut &[u8]) -> Option<Request> {
             note,
             any,
             resume,
+            turn: Turn::Now,
         })));
     }
     let tokens = match u64::from_be_bytes(array(bytes)?) {
@@ -80,8 +84,8 @@ pub fn decode(bytes: &mut &[u8]) -> Option<Request> {
     let (ids, owner) = (vec![LockId::new(get(bytes)?).ok()?], get(bytes)?);
     let owner = if flags & HAS_OWNER != 0 { Some(Owner::new(owner).ok()?) } else { None };
     match kind {
-        REFRESH => Some(Request::Refresh { ids, owner, tokens }),
-        UNLOCK => Some(Request::Unlock { ids, owner, tokens, seen_us: Vec::new() }),
+        REFRESH => Some(Request::Refresh { ids, owner, tokens, attempt: UNNAMED }),
+        UNLOCK => Some(Request::Unlock { ids, owner, tokens, seen_us: Vec::new(), attempt: UNNAMED }),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use crate::{
         error::{Code, Error},
         lock::End,
         name::{LockId, Note, Owner},
-        request::{Attempt, Grant, Outcome, Reply, Wanted},
+        request::{Attempt, Grant, Outcome, Reply, Turn, Wanted},
     },
 };
 use std::{sync::Arc, thread};
@@ -33,12 +33,13 @@ fn lock(id: &str, attempt: u8) -> Request {
         note: Note::new(b"a note").unwrap(),
         any: attempt.is_multiple_of(2),
         resume: attempt.is_multiple_of(3),
+        turn: Turn::Now,
     }))
 }
 
 fn unlock(id: &str) -> Request {
     let (ids, owner) = (vec![LockId::new(id.as_bytes()).unwrap()], Owner::new(b"ann").ok());
-    Request::Unlock { ids, owner, tokens: vec![7], seen_us: Vec::new() }
+    Request::Unlock { ids, owner, tokens: vec![7], seen_us: Vec::new(), attempt: Attempt([0; 16]) }
 }
 
 fn grant(token: u64) -> Grant {
@@ -66,7 +67,12 @@ fn do_all(errands: &mut Errands) {
 #[test]
 fn requests_are_read_as_they_were_written() {
     let id = "i".repeat(700);
-    let refresh = |owner, tokens| Request::Refresh { ids: vec![LockId::new(b"x").unwrap()], owner, tokens };
+    let refresh = |owner, tokens| Request::Refresh {
+        ids: vec![LockId::new(b"x").unwrap()],
+        owner,
+        tokens,
+        attempt: Attempt([0; 16]),
+    };
     let requests = [
         lock("drive", 1),
         lock(&id, 6),

@@ -164,7 +164,7 @@ impl Connection {
 
     fn read_one(&mut self, request: &Request) -> Result<Outcome, Stop> {
         // Before the row: a lease that is refreshed in between is not taken for over.
-        let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: 0 };
+        let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: Some(0) };
         let records = self.records(request)?;
         self.notice_newer_versions()?;
         self.watch.check()?;
@@ -199,7 +199,7 @@ impl Connection {
         errands.begin();
         let wait_until = clock::instant() + self.commit_takes / GATHER_PART;
         let before = self.last_token()?;
-        let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: before };
+        let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: Some(before) };
         // Before all else, so that it finds what the one who owes it left.
         if errands.some_are_owed() {
             errands.take_owed(&self.unlocked_for_others()?);
@@ -215,7 +215,7 @@ impl Connection {
         self.statements.commit.run(&self.sql, &[], drop_row).map_err(Failure::at_commit)?;
         self.commit_takes = commit_begins.elapsed().min(LONGEST_COMMIT);
         // It is committed, so nothing may fail any more.
-        let seen = |data_version| Seen { data_version, last_token: Some(moment.last_token) };
+        let seen = |data_version| Seen { data_version, last_token: moment.last_token };
         self.seen = self.data_version().map_or_else(|_| Seen::default(), seen);
         Ok(outcomes)
     }
@@ -249,11 +249,12 @@ impl Connection {
         always: bool,
         unlocked: &[(ErrandNumber, u64)],
     ) -> Result<(), Stop> {
-        let token = Value::Integer(moment.last_token as i64);
+        let last_token = moment.last_token.unwrap_or(before);
+        let token = Value::Integer(last_token as i64);
         if !unlocked.is_empty() {
             let list = rows::unlocked_bytes(unlocked);
             self.statements.update_own_row.run(&self.sql, &[token, Value::Blob(&list)], drop_row)?;
-        } else if moment.last_token != before || always {
+        } else if last_token != before || always {
             self.statements.update_last_token.run(&self.sql, &[token], drop_row)?;
         }
         Ok(())

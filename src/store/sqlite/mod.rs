@@ -41,7 +41,7 @@ use crate::{
 use connection::Connection;
 use place::Place;
 use reader::Readers;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use wait_file::WaitFile;
 
 /// A store's file, and the connection to it while there is one.
@@ -85,7 +85,7 @@ impl Sqlite {
 }
 
 impl Store for Sqlite {
-    fn apply(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
+    fn apply(&mut self, batch: &[&Request], _: Instant) -> Result<Vec<Outcome>, Fault> {
         let (in_doubt, alone) = (self.in_doubt, self.readers.is_empty() || mutant::on("joined_alone"));
         if !in_doubt && !batch.is_empty() && batch.iter().all(|request| request.is_read()) {
             let result = self.connection().map_err(after_init)?.read(batch, alone);
@@ -115,13 +115,13 @@ impl Store for Sqlite {
         result
     }
 
-    fn check(&mut self) -> Result<(), Fault> {
+    fn check(&mut self, _: Instant) -> Result<(), Fault> {
         self.connection()?.check()
     }
 
-    fn list(&mut self, scan: &Scan) -> Result<Snapshot, Fault> {
+    fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {
         if self.in_doubt {
-            self.apply(&[])?;
+            self.apply(&[], deadline)?;
         }
         let connection = self.connection().map_err(after_init)?;
         let last_token = connection.look_at_last_token()?;
@@ -194,7 +194,7 @@ mod tests {
         for _ in 0..2 {
             let mut store = Sqlite::open(Place::find(&path, 0o600).unwrap()).unwrap();
             let status = Request::Status { id: LockId::new(b"drive").unwrap() };
-            let Ok(Reply::Status(entry)) = store.apply(&[&status]).unwrap().remove(0) else { panic!() };
+            let Ok(Reply::Status(entry)) = store.apply(&[&status], Instant::now()).unwrap().remove(0) else { panic!() };
             assert_eq!((entry.owner, entry.token, entry.ttl_ms), (Owner::new(b"ann").unwrap(), 7, 0));
             assert_eq!((entry.taken_us, entry.refreshed_us, entry.note.as_bytes()), (5, 6, &b""[..]));
         }

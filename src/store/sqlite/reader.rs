@@ -20,7 +20,10 @@ use crate::{
     store::{Fault, PAGE_LOCKS, PAGE_LOOKS, Pages, Scan},
 };
 use rusqlite::{Connection as Sql, OpenFlags};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
+    time::Instant,
+};
 
 /// An open snapshot.
 struct Reader {
@@ -104,7 +107,7 @@ struct Listing {
 }
 
 impl Pages for Listing {
-    fn next(&mut self) -> Result<Option<Vec<(LockId, Entry)>>, Error> {
+    fn next(&mut self, _: Instant) -> Result<Option<Vec<(LockId, Entry)>>, Error> {
         let mut slot = locked(&self.slot);
         let Some(reader) = slot.as_mut() else {
             if mutant::on("cut_list") {

@@ -188,6 +188,11 @@ impl Waiter {
         self.waiters.others_want_before(&self.ids, self.any, self.ticket, only_many)
     }
 
+    /// Whether younger ones have to leave its locks alone now, even if it can't have them all.
+    pub fn keeps(&self) -> bool {
+        keeps(self.since, now_ms())
+    }
+
     pub fn doorbell(&self) -> Option<&Doorbell> {
         self.doorbell.as_ref()
     }

@@ -19,7 +19,7 @@ fn enter(waiters: &Arc<Waiters>, names: &[&str]) -> Waiter {
 }
 
 fn was_woken(waiter: &Waiter) -> bool {
-    doorbell::wait(waiter.doorbell(), Duration::ZERO, &SignalMask::current()) == doorbell::Woken::Rung
+    doorbell::wait(waiter.doorbell(), None, Duration::ZERO, &SignalMask::current()) == doorbell::Woken::Rung
 }
 
 fn waiters() -> Arc<Waiters> {

@@ -1,6 +1,11 @@
 //! Connection strings: which store, and with which options.
 
+pub mod etcd;
+pub mod postgres;
+
 use super::error::{Code, Error, Shown};
+use etcd::Etcd;
+use postgres::Postgres;
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, time::Duration};
 
 /// How long a call may spend before it gives up, where the string does not say.
@@ -21,9 +26,16 @@ pub struct Uri {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Target {
     /// The store of this name in this process.
-    Memory { name: Box<[u8]> },
+    Memory {
+        name: Box<[u8]>,
+    },
     /// The SQLite file at this path; created with this mode if it does not exist.
-    Sqlite { path: PathBuf, mode: u32 },
+    Sqlite {
+        path: PathBuf,
+        mode: u32,
+    },
+    Postgres(Postgres),
+    Etcd(Etcd),
 }
 
 impl Uri {
@@ -36,14 +48,14 @@ impl Uri {
         match scheme(text) {
             Some((b"sqlite", rest)) => parse_sqlite(rest),
             Some((b"memory", rest)) => parse_memory(rest),
-            Some((b"postgresql" | b"postgres", _)) => Err(absent("PostgreSQL")),
-            Some((b"etcd", _)) => Err(absent("etcd")),
+            Some((b"postgresql" | b"postgres", _)) => postgres::parse_uri(text),
+            Some((b"etcd", rest)) => etcd::parse(rest),
             Some((scheme, _)) => Err(invalid(format!(
-                "\"{}:\" is no store that libdss knows: use sqlite: or memory: (a file name with a colon is written \
-                 ./name)",
+                "\"{}:\" is no store that libdss knows: use sqlite:, postgresql:, etcd: or memory: (a file name with a \
+                 colon is written ./name)",
                 Shown(scheme)
             ))),
-            None if is_keyword_string(text) => Err(absent("PostgreSQL")),
+            None if is_keyword_string(text) => postgres::parse_keywords(text),
             None => Ok(Uri::file(path(text), MODE_DEFAULT)),
         }
     }
@@ -59,44 +71,54 @@ fn parse_sqlite(rest: &[u8]) -> Result<Uri, Error> {
     if name.is_empty() {
         return Err(invalid("sqlite: names no file: write sqlite:/path/file.db"));
     }
-    let mut uri = Uri::file(path(name), MODE_DEFAULT);
-    let mut mode = None;
-    read_options(options, &mut uri.timeout, |key, value| match key {
-        b"mode" => Some(set_once(&mut mode, "mode", parse_mode(value))),
-        _ => None,
-    })?;
-    if let (Target::Sqlite { mode: kept, .. }, Some(asked)) = (&mut uri.target, mode) {
-        *kept = asked;
+    let (mut common, mut mode) = (Options::default(), None);
+    for (key, value) in pairs(options) {
+        match key {
+            b"mode" => set_once(&mut mode, "mode", parse_mode(value?))?,
+            _ => common.common(key, value?)?,
+        }
     }
-    Ok(uri)
+    let target = Target::Sqlite { path: path(name), mode: mode.unwrap_or(MODE_DEFAULT) };
+    Ok(Uri { target, timeout: common.timeout() })
 }
 
 fn parse_memory(rest: &[u8]) -> Result<Uri, Error> {
     let (name, options) = split_options(rest);
-    let mut timeout = TIMEOUT_DEFAULT;
-    read_options(options, &mut timeout, |_, _| None)?;
-    Ok(Uri { target: Target::Memory { name: name.into() }, timeout })
+    let mut common = Options::default();
+    for (key, value) in pairs(options) {
+        common.common(key, value?)?;
+    }
+    Ok(Uri { target: Target::Memory { name: name.into() }, timeout: common.timeout() })
 }
 
-/// Reads `key=value&key=value`. `own` takes the options of one kind of store and answers None to any other key.
-fn read_options<'a>(
-    options: Option<&'a [u8]>,
-    timeout: &mut Duration,
-    mut own: impl FnMut(&'a [u8], &'a [u8]) -> Option<Result<(), Error>>,
-) -> Result<(), Error> {
-    let mut asked = None;
-    for option in options.into_iter().flat_map(|all| all.split(|byte| *byte == b'&')) {
-        let (key, value) = match option.iter().position(|byte| *byte == b'=') {
-            Some(place) => (&option[..place], &option[place + 1..]),
-            None => return Err(invalid(format!("option \"{}\" has no value: write key=value", Shown(option)))),
-        };
+/// Options that every store has.
+#[derive(Default)]
+struct Options {
+    timeout: Option<Duration>,
+}
+
+impl Options {
+    /// Takes an option that is none of a store's own.
+    fn common(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         match key {
-            b"timeout_ms" => set_once(&mut asked, "timeout_ms", parse_timeout(value))?,
-            _ => own(key, value).unwrap_or_else(|| Err(invalid(format!("there is no option \"{}\"", Shown(key)))))?,
+            b"timeout_ms" => set_once(&mut self.timeout, "timeout_ms", parse_timeout(value)),
+            _ => Err(invalid(format!("there is no option \"{}\"", Shown(key)))),
         }
     }
-    *timeout = asked.unwrap_or(*timeout);
-    Ok(())
+
+    fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(TIMEOUT_DEFAULT)
+    }
+}
+
+/// The options of `key=value&key=value`.
+fn pairs(options: Option<&[u8]>) -> impl Iterator<Item = (&[u8], Result<&[u8], Error>)> {
+    options.into_iter().flat_map(|all| all.split(|byte| *byte == b'&')).map(|option| {
+        match option.iter().position(|byte| *byte == b'=') {
+            Some(place) => (&option[..place], Ok(&option[place + 1..])),
+            None => (option, Err(invalid(format!("option \"{}\" has no value: write key=value", Shown(option))))),
+        }
+    })
 }
 
 fn set_once<T>(slot: &mut Option<T>, name: &str, value: Result<T, Error>) -> Result<(), Error> {
@@ -169,12 +191,6 @@ fn path(bytes: &[u8]) -> PathBuf {
 
 fn invalid(text: impl Into<String>) -> Error {
     Error::new(Code::Invalid, text)
-}
-
-fn absent(store: &str) -> Error {
-    let text =
-        format!("this libdss was built without the {store} store: use sqlite:/path/file.db, or a build that has it");
-    Error::new(Code::Unsupported, text)
 }
 
 #[cfg(test)]
@@ -250,9 +266,10 @@ mod tests {
     }
 
     #[test]
-    fn stores_of_other_builds_are_named() {
-        for text in ["postgresql://h/d", "postgres://h", "etcd://h:2379", "dbname=x", "host = a port=1"] {
-            assert_eq!(code(text), Code::Unsupported, "{text}");
+    fn servers_are_told_from_files() {
+        for text in ["postgresql://h/d", "postgres://h", "dbname=x", "host = a port=1"] {
+            assert!(matches!(target(text), Target::Postgres(_)), "{text}");
         }
+        assert!(matches!(target("etcd://h:2379"), Target::Etcd(_)));
     }
 }

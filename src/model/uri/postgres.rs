@@ -1,0 +1,177 @@
+//! Connection strings of PostgreSQL, in both forms that libpq has: what is ours is taken out, the rest is libpq's.
+
+use super::{Options, Target, Uri, invalid};
+use crate::model::error::{Error, Shown};
+use std::fmt;
+
+/// A PostgreSQL store.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Postgres {
+    /// A connection string as libpq takes it; it may hold a password.
+    pub conninfo: Box<[u8]>,
+    /// The schema of the database that holds the store.
+    pub schema: Box<str>,
+}
+
+/// Without the connection string: passwords are not for logs.
+impl fmt::Debug for Postgres {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Postgres({})", self.schema)
+    }
+}
+
+const SCHEMA_DEFAULT: &str = "dss";
+/// PostgreSQL cuts longer names off.
+const SCHEMA_MAX: usize = 63;
+
+/// Our own options, which libpq must not see.
+fn is_ours(key: &[u8]) -> bool {
+    matches!(key, b"timeout_ms" | b"schema")
+}
+
+/// `postgresql://…`: options stand behind the `?`, as in every URI of libpq.
+pub fn parse_uri(text: &[u8]) -> Result<Uri, Error> {
+    let (address, options) = super::split_options(text);
+    let all = options.into_iter().flat_map(|all| all.split(|byte| *byte == b'&'));
+    let key = |option: &[u8]| option.split(|byte| *byte == b'=').next().is_some_and(is_ours);
+    let (ours, theirs): (Vec<&[u8]>, Vec<&[u8]>) = all.partition(|option| key(option));
+    let mut conninfo = address.to_vec();
+    if !theirs.is_empty() {
+        conninfo.push(b'?');
+        conninfo.extend_from_slice(&theirs.join(&b'&'));
+    }
+    let ours = ours.into_iter().map(|option| {
+        let end = option.iter().position(|byte| *byte == b'=');
+        end.map_or((option, None), |end| (&option[..end], Some(option[end + 1..].to_vec())))
+    });
+    store(conninfo, ours)
+}
+
+/// `dbname=… host=…`: PostgreSQL's manual, "Keyword/Value Connection Strings".
+pub fn parse_keywords(text: &[u8]) -> Result<Uri, Error> {
+    let mut ours = Vec::new();
+    let mut conninfo = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((key, value, setting, behind)) = next_setting(rest) {
+        if is_ours(key) {
+            ours.push((key, Some(value)));
+        } else {
+            conninfo.extend_from_slice(setting);
+        }
+        rest = behind;
+    }
+    conninfo.extend_from_slice(rest);
+    store(conninfo, ours.into_iter())
+}
+
+/// A keyword, its value, the bytes that both take, and what stands behind them. None at the end, and where libpq will find
+/// fault with the string.
+fn next_setting(text: &[u8]) -> Option<(&[u8], Vec<u8>, &[u8], &[u8])> {
+    let blanks = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let begin = blanks(0);
+    let equals = begin + text[begin..].iter().position(|byte| *byte == b'=')?;
+    let key = text[begin..equals].trim_ascii_end();
+    let mut place = equals + 1 + blanks(equals + 1);
+    let quoted = text.get(place) == Some(&b'\'');
+    place += usize::from(quoted);
+    let mut value = Vec::new();
+    loop {
+        match text.get(place) {
+            None if quoted => return None,
+            None => break,
+            Some(b'\'') if quoted => {
+                place += 1;
+                break;
+            }
+            Some(byte) if !quoted && byte.is_ascii_whitespace() => break,
+            Some(b'\\') => {
+                value.extend(text.get(place + 1));
+                place += 2;
+            }
+            Some(byte) => {
+                value.push(*byte);
+                place += 1;
+            }
+        }
+    }
+    let place = place.min(text.len());
+    Some((key, value, &text[..place], &text[place..]))
+}
+
+fn store<'a>(conninfo: Vec<u8>, ours: impl Iterator<Item = (&'a [u8], Option<Vec<u8>>)>) -> Result<Uri, Error> {
+    let mut options = Options::default();
+    let mut schema = None;
+    for (key, value) in ours {
+        let value = value.unwrap_or_default();
+        match key {
+            b"schema" => super::set_once(&mut schema, "schema", parse_schema(&value))?,
+            key => options.common(key, &value)?,
+        }
+    }
+    let schema = schema.unwrap_or_else(|| SCHEMA_DEFAULT.into());
+    let target = Target::Postgres(Postgres { conninfo: conninfo.into(), schema });
+    Ok(Uri { target, timeout: options.timeout() })
+}
+
+fn parse_schema(name: &[u8]) -> Result<Box<str>, Error> {
+    let legal = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
+    let begins = name.first().is_some_and(|byte| !byte.is_ascii_digit());
+    let text = std::str::from_utf8(name).ok().filter(|_| begins && name.iter().all(legal));
+    match text {
+        Some(text) if (1..=SCHEMA_MAX).contains(&text.len()) && !text.starts_with("pg_") => Ok(text.into()),
+        _ => Err(invalid(format!(
+            "schema={} is no name for a schema of libdss: give 1 to {SCHEMA_MAX} small letters, digits and _",
+            Shown(name)
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn parsed(text: &str) -> (String, String, u128) {
+        let uri = Uri::parse(text.as_bytes()).unwrap();
+        let Target::Postgres(store) = uri.target else { panic!("{text}") };
+        (String::from_utf8(store.conninfo.into()).unwrap(), store.schema.into(), uri.timeout.as_millis())
+    }
+
+    #[test]
+    fn our_options_are_taken_out_of_a_uri() {
+        let plain = |text: &str| (text.to_owned(), "dss".to_owned(), 10_000);
+        assert_eq!(parsed("postgresql://h/d"), plain("postgresql://h/d"));
+        assert_eq!(
+            parsed("postgres://u:p%20w@h1,h2/d?sslmode=require"),
+            plain("postgres://u:p%20w@h1,h2/d?sslmode=require")
+        );
+        let all = parsed("postgresql:///d?timeout_ms=50&host=/tmp&schema=site_a&port=1");
+        assert_eq!(all, ("postgresql:///d?host=/tmp&port=1".into(), "site_a".into(), 50));
+        assert_eq!(parsed("postgresql://h?schema=x"), ("postgresql://h".into(), "x".into(), 10_000));
+    }
+
+    #[test]
+    fn our_options_are_taken_out_of_keywords() {
+        let all = parsed("dbname = d timeout_ms=50 password='a \\' timeout_ms=7' schema = 'x'");
+        assert_eq!(all, ("dbname = d password='a \\' timeout_ms=7'".into(), "x".into(), 50));
+        assert_eq!(parsed("host=h password=a\\ b").0, "host=h password=a\\ b");
+        assert_eq!(parsed("host=h password='open").0, "host=h password='open");
+        assert_eq!(parsed("dbname=postgresql://h?schema=x").0, "dbname=postgresql://h?schema=x");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["schema=", "schema=A", "schema=a'b", "schema=pg_x", "schema", "timeout_ms=x", "schema=a&schema=b"]
+        {
+            assert!(Uri::parse(format!("postgresql://h/d?{text}").as_bytes()).is_err(), "{text}");
+        }
+        assert!(Uri::parse(format!("postgresql://h?schema={}", "x".repeat(64)).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        let uri = Uri::parse(b"postgresql://u:secret@h/d").unwrap();
+        assert!(!format!("{uri:?}").contains("secret"));
+        assert_eq!(uri.timeout, Duration::from_secs(10));
+    }
+}
