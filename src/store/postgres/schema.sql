@@ -354,7 +354,8 @@ END $$;
 CREATE FUNCTION dss.resolve(p_session bytea, p_epoch int8, OUT r_batch int8, OUT r_answer text) LANGUAGE plpgsql AS $$
 BEGIN
     LOOP
-        UPDATE dss.session SET epoch = p_epoch WHERE session_id = p_session RETURNING batch, answer INTO r_batch, r_answer;
+        -- One that was asked for late does not bring back an epoch that is over.
+        UPDATE dss.session SET epoch = greatest(epoch, p_epoch) WHERE session_id = p_session RETURNING batch, answer INTO r_batch, r_answer;
         EXIT WHEN FOUND;
         r_batch := 0;
         r_answer := '';

@@ -129,8 +129,19 @@ impl Server {
         Ok(())
     }
 
-    /// Prepares the statements, also again where a pooler has led us to a server process that does not know them.
-    pub fn prepare(&mut self, deadline: Instant) -> Result<(), Error> {
+    /// A pooler has led us to a server process that does not know the statements: they are prepared there. Where that happens
+    /// again and again, they are sent as text from now on.
+    pub fn prepare_again(&mut self, deadline: Instant) -> Result<(), Error> {
+        const OFTEN: u32 = 3;
+        let Some(link) = &mut self.link else { return Ok(()) };
+        if link.forgets() < OFTEN {
+            return self.prepare(deadline);
+        }
+        link.send_text();
+        Ok(())
+    }
+
+    fn prepare(&mut self, deadline: Instant) -> Result<(), Error> {
         let statements = self.statements.clone();
         let Some(link) = &mut self.link else { return Ok(()) };
         for statement in [&statements.apply, &statements.read, &statements.stand] {
