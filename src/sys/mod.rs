@@ -10,6 +10,8 @@ pub mod inotify;
 pub mod mapping;
 pub mod panics;
 pub mod signals;
+#[cfg(feature = "etcd")]
+pub mod socket;
 
 use std::{
     ffi::{CStr, CString, OsString},
