@@ -233,6 +233,12 @@ pub fn fresh(kind: &str) -> Store {
     let uri = match kind {
         "sqlite" => format!("sqlite:{}/dss.db", folder.path().display()),
         "memory" => format!("memory:{}", folder.path().display()),
+        "etcd" => {
+            use std::sync::atomic::{AtomicU32, Ordering};
+            static N: AtomicU32 = AtomicU32::new(0);
+            let n = N.fetch_add(1, Ordering::Relaxed);
+            format!("{}/t_{}_{n}", env::var("DSS_TEST_ETCD").unwrap(), std::process::id())
+        }
         other => panic!("DSS_TEST_STORES names an unknown store: {other}"),
     };
     Store { kind: kind.into(), uri, _folder: folder }

@@ -164,7 +164,7 @@ impl Client {
     }
 
     /// The token of the user, if there is one to be.
-    pub fn token(&self, place: usize, deadline: Instant) -> Result<Option<Arc<str>>, Trouble> {
+    fn token(&self, place: usize, deadline: Instant) -> Result<Option<Arc<str>>, Trouble> {
         let Some(login) = &self.login else { return Ok(None) };
         let known = login.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if known.is_some() {
@@ -189,10 +189,19 @@ impl Client {
         }
     }
 
-    /// The server that has answered last, and what a connection of another kind to it needs.
-    pub fn good(&self) -> (usize, &str) {
+    /// Begins a stream from the server that has answered last, on a connection of its own.
+    pub fn stream(
+        &self,
+        agent: &Agent,
+        path: &str,
+        body: &str,
+        deadline: Instant,
+    ) -> Option<ureq::BodyReader<'static>> {
         let place = self.good.load(Ordering::Relaxed) % self.endpoints.len();
-        (place, &self.endpoints[place])
+        let token = self.token(place, deadline).ok()?;
+        transport::begin(deadline);
+        let answer = send(agent, self.tls, &self.endpoints[place], path, body, token.as_deref()).ok()?;
+        (answer.status() == 200).then(|| answer.into_body().into_reader())
     }
 }
 
@@ -202,7 +211,7 @@ fn nonsense(endpoint: &str, status: u16, body: &[u8]) -> Trouble {
     if (400..500).contains(&status) { Trouble::NotSent(error) } else { Trouble::Lost(error) }
 }
 
-pub fn send(
+fn send(
     agent: &Agent,
     tls: bool,
     endpoint: &str,

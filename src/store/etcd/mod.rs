@@ -59,6 +59,7 @@ struct Table {
     cache: Cache,
     leases: Leases,
     queue: Queue,
+    watch: Arc<Watch>,
     /// Whether a server has answered last.
     is_reached: bool,
 }
@@ -79,10 +80,10 @@ impl Etcd {
         check_format(&client, &keys, target, deadline)?;
         sweep(&client, &keys, deadline);
         let session = Session::new(&keys).map_err(Fault::Failed)?;
-        let news = Arc::new(Watch::new(target, client.clone(), keys.clone()));
-        let remote = Remote { waiters: Arc::new(Waiters::of_process()), news };
+        let watch = Arc::new(Watch::new(target, client.clone(), keys.clone()));
+        let remote = Remote { waiters: Arc::new(Waiters::of_process()), news: watch.clone() };
         let (cache, leases, queue) = (Cache::default(), Leases::default(), Queue::default());
-        let table = Table { client, keys, session, cache, leases, queue, is_reached: true };
+        let table = Table { client, keys, session, cache, leases, queue, watch, is_reached: true };
         Ok(Etcd { table, remote, process: std::process::id() })
     }
 }
@@ -201,14 +202,21 @@ impl Table {
         }
     }
 
+    /// A waiter that finds its locks free leaves them to those who came before it; one that does not, waits for what is in the
+    /// way.
     fn let_others_first(&mut self, piece: &mut Piece<'_>, deadline: Instant) {
-        let (Request::Peek(wanted), Some(outcome @ Ok(Reply::Granted(_)))) = (&*piece.request, &piece.outcome) else {
-            return;
-        };
-        if !matches!(wanted.turn, Turn::Now)
-            && let Ok(Some(found)) = self.others_first(wanted, outcome, deadline)
-        {
-            piece.outcome = Some(Ok(Reply::Refused(found)));
+        let (Request::Peek(wanted), Some(outcome)) = (&*piece.request, &piece.outcome) else { return };
+        match outcome {
+            Ok(Reply::Granted(_)) if !matches!(wanted.turn, Turn::Now) => {
+                if let Ok(Some(found)) = self.others_first(wanted, outcome, deadline) {
+                    piece.outcome = Some(Ok(Reply::Refused(found)));
+                }
+            }
+            Ok(Reply::Refused(_)) => {
+                let held = wanted.ids.iter().filter_map(|id| Some((id, self.cache.get(id)?.lease())));
+                held.for_each(|(id, lease)| self.watch.note(id, lease));
+            }
+            _ => {}
         }
     }
 }

@@ -37,7 +37,6 @@ struct Place {
     /// The revision at which its keys were made.
     made: i64,
     keeps: bool,
-    ids: Vec<LockId>,
 }
 
 const TTL_S: u64 = 5;
@@ -124,7 +123,7 @@ impl Table {
             }
         }
         let made = self.queue.places.get(&waits.name).map_or(revision, |place| place.made);
-        let place = Place { made, keeps: waits.keeps, ids: wanted.ids.clone() };
+        let place = Place { made, keeps: waits.keeps };
         self.queue.places.insert(waits.name, place);
         Ok(())
     }
@@ -194,11 +193,6 @@ impl Table {
     pub fn close_queue(&mut self, deadline: Instant) {
         let lease = self.queue.lease.take();
         lease.iter().for_each(|(id, _)| leases::revoke(&self.client, *id, deadline));
-    }
-
-    /// The locks that this process waits for.
-    pub fn waited_for(&self) -> impl Iterator<Item = &LockId> {
-        self.queue.places.values().flat_map(|place| &place.ids)
     }
 }
 

@@ -33,18 +33,27 @@ use ureq::{
 #[derive(Clone, Copy)]
 struct Exchange {
     deadline: Option<Instant>,
+    /// Only what has come already is read.
+    at_once: bool,
     /// A connection is being made: what is sent belongs to the handshake.
     connecting: bool,
     sent: bool,
 }
 
 thread_local! {
-    static EXCHANGE: Cell<Exchange> = const { Cell::new(Exchange { deadline: None, connecting: false, sent: false }) };
+    static EXCHANGE: Cell<Exchange> =
+        const { Cell::new(Exchange { deadline: None, at_once: false, connecting: false, sent: false }) };
 }
 
 /// To be said before each exchange.
 pub fn begin(deadline: Instant) {
-    EXCHANGE.set(Exchange { deadline: Some(deadline), connecting: false, sent: false });
+    EXCHANGE.set(Exchange { deadline: Some(deadline), at_once: false, connecting: false, sent: false });
+}
+
+/// To be said before what has come is read from a stream: it ends with WouldBlock.
+pub fn begin_at_once() {
+    begin(clock::instant());
+    EXCHANGE.set(Exchange { at_once: true, ..EXCHANGE.get() });
 }
 
 /// Whether any of the request may have reached a server.
@@ -86,9 +95,9 @@ impl Resolver for Names {
 }
 
 /// Makes the sockets.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sockets {
-    /// The descriptor of the last one.
+    /// Where the descriptor of the last one is noted.
     pub last: Option<Arc<AtomicI32>>,
 }
 
@@ -190,6 +199,11 @@ impl Wire {
     /// Reads something, or nothing at the end.
     fn fill(&mut self) -> io::Result<usize> {
         let Some(stream) = &mut self.stream else { return Ok(0) };
+        if EXCHANGE.get().at_once {
+            let count = socket::read_now(stream.as_raw_fd(), self.buffers.input_append_buf(), false)?;
+            self.buffers.input_appended(count);
+            return Ok(count);
+        }
         loop {
             let left = left()?;
             // Told anew only where it makes a difference, which spares a system call.
