@@ -70,19 +70,6 @@ void proxy_stop(struct proxy *proxy)
     CHECK(munmap(proxy->shared, sizeof(*proxy->shared)) == 0);
 }
 
-char *proxy_uri(const struct proxy *proxy, const char *option)
-{
-    const char *uri = test_uri(), *host = "127.0.0.1:", *port = strstr(uri, host);
-    char through[600];
-
-    CHECK(port != NULL);
-    port += strlen(host);
-    snprintf(through, sizeof(through), "%.*s%d%s", (int)(port - uri), uri, proxy->port, port + strspn(port, "0123456789"));
-    if (option != NULL)
-        return test_with_option(through, option);
-    return strdup(through);
-}
-
 static void tell_proxy(struct proxy *proxy, const struct proxy_order *order)
 {
     char done;

@@ -69,8 +69,22 @@ void proxy_start_for_store(struct proxy *proxy);
 /* Closes all connections. */
 void proxy_stop(struct proxy *proxy);
 
-/* A connection string as test_uri()'s, but through the proxy, with an option or NULL; the caller frees it. */
-char *proxy_uri(const struct proxy *proxy, const char *option);
+/*
+ * A connection string as test_uri()'s, but through the proxy, with an option or NULL; the caller frees it. It stands here, since
+ * test_uri() is another one in each file.
+ */
+static inline char *proxy_uri(const struct proxy *proxy, const char *option)
+{
+    const char *uri = test_uri(), *host = "127.0.0.1:", *port = strstr(uri, host);
+    char through[600];
+
+    CHECK(port != NULL);
+    port += strlen(host);
+    snprintf(through, sizeof(through), "%.*s%d%s", (int)(port - uri), uri, proxy->port, port + strspn(port, "0123456789"));
+    if (option != NULL)
+        return test_with_option(through, option);
+    return strdup(through);
+}
 
 /*
  * Sets the mode: a fault strikes after so many requests have passed. A request that has been begun, by bytes that have
