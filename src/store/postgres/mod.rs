@@ -10,6 +10,8 @@ mod link;
 mod list;
 mod news;
 mod reads;
+#[allow(unsafe_code)]
+mod rows;
 mod schema;
 mod server;
 mod session;
@@ -115,7 +117,8 @@ impl Postgres {
         match cure {
             Cure::Again if in_time => Ok(()),
             Cure::Again => Err(Fault::Busy(schema::contended(self.server.place()))),
-            Cure::Prepare => self.server.prepare(deadline).map_err(Fault::Busy),
+            Cure::Prepare if in_time => self.server.prepare_again(deadline).map_err(Fault::Busy),
+            Cure::Prepare => Err(Fault::Busy(schema::contended(self.server.place()))),
             Cure::Resolve => {
                 self.session.doubt(part);
                 Ok(())
