@@ -210,7 +210,7 @@ impl Client {
 
     pub fn revoke(&self, id: i64, deadline: Instant) -> Result<(), Trouble> {
         let body = json!({ "ID": id.to_string() }).to_string();
-        match self.call("/v3/lease/revoke", &body, Repeat::UntilSent, deadline) {
+        match self.call("/v3/lease/revoke", &body, Repeat::Always, deadline) {
             Err(Trouble::Refused(refusal)) if refusal.is_no_lease() => Ok(()),
             other => other.map(drop),
         }
