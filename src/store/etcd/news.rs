@@ -103,11 +103,10 @@ impl Watch {
     fn listen(&self, state: &mut State) -> Option<RawFd> {
         let wanted = self.wanted(state);
         let is_shown = |stream: &Stream| wanted.keys().all(|key| stream.shows.contains_key(key));
-        if !state.stream.as_ref().is_some_and(is_shown) {
-            if state.opened.is_none_or(|opened| clock::instant() >= opened + PAUSE) {
-                state.opened = Some(clock::instant());
-                state.stream = self.open(wanted);
-            }
+        let may_open = state.opened.is_none_or(|opened| clock::instant() >= opened + PAUSE);
+        if may_open && !state.stream.as_ref().is_some_and(is_shown) {
+            state.opened = Some(clock::instant());
+            state.stream = self.open(wanted);
         }
         state.stream.as_ref().map(|stream| stream.fd)
     }
