@@ -39,7 +39,7 @@ struct Place {
     keeps: bool,
 }
 
-const TTL_S: u64 = 5;
+const TTL_S: u64 = 3;
 const KEPT_EACH: Duration = Duration::from_millis(1000);
 
 /// A look at those who wait for a lock, as part of a transaction.
