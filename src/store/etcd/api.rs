@@ -221,7 +221,9 @@ impl Client {
         let asked = self.call("/v3/maintenance/status", "{}", Repeat::WhileSilent, deadline);
         let value = match asked {
             // Before 3.4 the gateway had another path.
-            Err(Trouble::NotSent(error)) if error.text.contains("status 404") => return Err(too_old("before 3.4")),
+            Err(Trouble::NotSent(error)) if error.text.contains("status 404") => {
+                return Err(Trouble::NotSent(Error::new(Code::Unsupported, error.text)));
+            }
             other => other?,
         };
         let version = value["version"].as_str().unwrap_or_default();
