@@ -210,7 +210,7 @@ impl Client {
 
     pub fn revoke(&self, id: i64, deadline: Instant) -> Result<(), Trouble> {
         let body = json!({ "ID": id.to_string() }).to_string();
-        match self.call("/v3/lease/revoke", &body, Repeat::UntilSent, deadline) {
+        match self.call("/v3/lease/revoke", &body, Repeat::Always, deadline) {
             Err(Trouble::Refused(refusal)) if refusal.is_no_lease() => Ok(()),
             other => other.map(drop),
         }
@@ -221,7 +221,9 @@ impl Client {
         let asked = self.call("/v3/maintenance/status", "{}", Repeat::WhileSilent, deadline);
         let value = match asked {
             // Before 3.4 the gateway had another path.
-            Err(Trouble::NotSent(error)) if error.text.contains("status 404") => return Err(too_old("before 3.4")),
+            Err(Trouble::NotSent(error)) if error.text.contains("status 404") => {
+                return Err(Trouble::NotSent(Error::new(Code::Unsupported, error.text)));
+            }
             other => other?,
         };
         let version = value["version"].as_str().unwrap_or_default();

@@ -43,6 +43,9 @@ pub struct Plan {
     pub served: Vec<(Vec<LockId>, [u8; 16])>,
 }
 
+/// The leases of entries, by their places, and how many entries share each.
+type Dress = HashMap<usize, (Granted, u8)>;
+
 /// What an id becomes.
 type Becomes = (usize, Option<Stored>);
 
@@ -171,7 +174,7 @@ impl Table {
         slots: &mut Slots,
         work: &mut Work,
         deadline: Instant,
-    ) -> Result<Option<HashMap<usize, (Granted, u8)>>, Fault> {
+    ) -> Result<Option<Dress>, Fault> {
         let mut leases = HashMap::new();
         let mut fresh: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         let leased = entries.iter().filter(|(_, entry)| entry.ttl_ms > 0);

@@ -121,7 +121,9 @@ pub fn unreachable(endpoint: &str, error: &ureq::Error, tls: bool) -> Error {
         || ["certificate", "corrupt message", "fatal alert", "handshake"].iter().any(|part| cause.contains(part));
     let cure = match error {
         _ if is_tls && tls => "look at the certificates, and at cacert=, cert= and key= in the connection string",
-        ureq::Error::HostNotFound => "look at the name in the connection string, and at the name service",
+        _ if cause.contains("failed to lookup address") || matches!(error, ureq::Error::HostNotFound) => {
+            "look at the name in the connection string, and at the name service"
+        }
         _ if tls => "see that it runs, that this host may reach it, and that it speaks TLS",
         _ => "see that it runs, that this host may reach it, and that it speaks plain HTTP (else say tls=on)",
     };

@@ -59,6 +59,8 @@ struct Login {
 /// A pause between two rounds of tries.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_LONGEST: Duration = Duration::from_millis(300);
+/// How often servers may hang up on the first request.
+const HANGS_UP_MOST: usize = 5;
 /// How long one server is waited for where there are others.
 const ONE_OF_MANY: Duration = Duration::from_millis(2500);
 /// The longest answer that is read.
@@ -80,7 +82,7 @@ impl Client {
     /// Sends a request until there is an answer, or no use in it.
     pub fn call(&self, path: &str, body: &str, repeat: Repeat, deadline: Instant) -> Result<Value, Trouble> {
         let count = self.endpoints.len();
-        let (mut pause, mut failures, mut silences, mut logins) = (PAUSE, 0, 0, 0);
+        let (mut pause, mut failures, mut silences, mut disconnects, mut logins) = (PAUSE, 0, 0, 0, 0);
         loop {
             let place = self.good.load(Ordering::Relaxed) % count;
             let trouble = match self.exchange(place, path, body, deadline) {
@@ -101,7 +103,10 @@ impl Client {
             let was_sent = matches!(trouble, Trouble::Lost(_));
             failures += 1;
             silences += usize::from(trouble.error().text.contains(errors::TIME_IS_UP));
-            let all_refuse = failures >= count && silences == 0 && repeat == Repeat::WhileSilent;
+            disconnects += usize::from(was_sent);
+            // One that hangs up may do so always, as a server that wants TLS does, or be about to end.
+            let rounds = if disconnects == 0 { 1 } else { HANGS_UP_MOST };
+            let all_refuse = failures >= count * rounds && silences == 0 && repeat == Repeat::WhileSilent;
             if all_refuse || clock::instant() >= deadline || (was_sent && repeat == Repeat::UntilSent) {
                 return Err(trouble);
             }
@@ -119,7 +124,11 @@ impl Client {
     fn exchange(&self, place: usize, path: &str, body: &str, deadline: Instant) -> Result<Value, Trouble> {
         let deadline = match self.endpoints.len() {
             1 => deadline,
-            _ => deadline.min(clock::instant() + ONE_OF_MANY),
+            // Enough is left for another one.
+            _ => {
+                let left = deadline.saturating_duration_since(clock::instant());
+                deadline.min(clock::instant() + ONE_OF_MANY.min(left / 2))
+            }
         };
         let token = self.token(place, deadline)?;
         self.post(place, path, body, token.as_deref(), deadline)

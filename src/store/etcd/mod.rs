@@ -28,6 +28,7 @@ use crate::{
         request::{Outcome, Reply, Request, Turn},
         uri,
     },
+    sys::panics,
 };
 use api::{Range, Txn};
 use codec::Keys;
@@ -40,6 +41,7 @@ use pieces::Piece;
 use queue::Queue;
 use session::Session;
 use std::{
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -76,7 +78,9 @@ impl Etcd {
         let client = Arc::new(Client::new(target).map_err(Fault::Failed)?);
         let keys = Keys::new(&target.prefix);
         let at_first = |trouble: Trouble| Fault::Failed(trouble.error());
-        client.check_version(deadline).map_err(at_first)?;
+        // The first connection, for which ureq can't make use of a certificate and a key that do not belong together.
+        let asked = panics::contain(|| client.check_version(deadline));
+        asked.unwrap_or_else(|_| Err(Trouble::NotSent(mismatched(target)))).map_err(at_first)?;
         check_format(&client, &keys, target, deadline)?;
         sweep(&client, &keys, deadline);
         let session = Session::new(&keys).map_err(Fault::Failed)?;
@@ -86,6 +90,15 @@ impl Etcd {
         let table = Table { client, keys, session, cache, leases, queue, watch, is_reached: true };
         Ok(Etcd { table, remote, process: std::process::id() })
     }
+}
+
+fn mismatched(target: &uri::etcd::Etcd) -> Error {
+    let name = |path: &Option<PathBuf>| path.as_deref().unwrap_or(Path::new("")).display().to_string();
+    let (cert, key) = (name(&target.cert), name(&target.key));
+    Error::new(
+        Code::Invalid,
+        format!("cert={cert} and key={key} do not belong together: name the key of that certificate"),
+    )
 }
 
 fn one_try(deadline: Instant) -> Instant {

@@ -48,7 +48,8 @@ struct State {
     /// The leases that the locks waited for are believed to be held with.
     leases: HashMap<LockId, i64>,
     stream: Option<Stream>,
-    opened: Option<Instant>,
+    /// Not to be opened before.
+    next_open: Option<Instant>,
 }
 
 /// A watch that is open.
@@ -66,8 +67,9 @@ const LISTENERS: usize = 3;
 /// The most keys of one watch; what is waited for beyond them is looked at now and then.
 const KEYS_MOST: usize = 256;
 const OPENS_WITHIN: Duration = Duration::from_millis(500);
-/// Between two openings.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Before it is opened again because others began to wait for other locks.
+const PAUSE: Duration = Duration::from_millis(30);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(1000);
 const LINE_MOST: usize = 1 << 22;
 
 impl Watch {
@@ -103,11 +105,11 @@ impl Watch {
     fn listen(&self, state: &mut State) -> Option<RawFd> {
         let wanted = self.wanted(state);
         let is_shown = |stream: &Stream| wanted.keys().all(|key| stream.shows.contains_key(key));
-        if !state.stream.as_ref().is_some_and(is_shown) {
-            if state.opened.is_none_or(|opened| clock::instant() >= opened + PAUSE) {
-                state.opened = Some(clock::instant());
-                state.stream = self.open(wanted);
-            }
+        let pause = state.next_open.is_some_and(|next| clock::instant() < next);
+        if !pause && !state.stream.as_ref().is_some_and(is_shown) {
+            state.stream = self.open(wanted);
+            let pause = if state.stream.is_some() { PAUSE } else { PAUSE_AFTER_FAILURE };
+            state.next_open = Some(clock::instant() + pause);
         }
         state.stream.as_ref().map(|stream| stream.fd)
     }
@@ -223,6 +225,7 @@ impl Ear for Listener {
         });
         if !goes_on {
             state.stream = None;
+            state.next_open = Some(clock::instant() + PAUSE_AFTER_FAILURE);
         }
         drop(guard);
         woken.sort_unstable();
@@ -243,6 +246,7 @@ impl Drop for Listener {
         state.leases.retain(|id, _| !gone.contains(id));
         if state.waits.is_empty() {
             state.stream = None;
+            state.next_open = None;
         }
     }
 }

@@ -39,7 +39,7 @@ struct Place {
     keeps: bool,
 }
 
-const TTL_S: u64 = 5;
+const TTL_S: u64 = 3;
 const KEPT_EACH: Duration = Duration::from_millis(1000);
 
 /// A look at those who wait for a lock, as part of a transaction.
@@ -93,7 +93,7 @@ impl Queue {
 
     /// Those waiters have what they waited for, and their keys are gone, or go with the lease.
     pub fn served(&mut self, served: &[(Vec<LockId>, [u8; 16])]) {
-        served.iter().for_each(|(_, name)| drop(self.places.remove(name)));
+        self.places.retain(|name, _| served.iter().all(|(_, other)| other != name));
     }
 }
 
