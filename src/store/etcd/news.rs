@@ -48,6 +48,7 @@ struct State {
     /// The leases that the locks waited for are believed to be held with.
     leases: HashMap<LockId, i64>,
     stream: Option<Stream>,
+    is_opening: bool,
     /// Not to be opened before.
     next_open: Option<Instant>,
 }
@@ -102,14 +103,19 @@ impl Watch {
         wanted
     }
 
-    fn listen(&self, state: &mut State) -> Option<RawFd> {
-        let wanted = self.wanted(state);
+    /// The descriptor of the watch. If it shows too little, it is made anew by the thread that asks, while others go on.
+    fn listen<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<RawFd> {
+        let wanted = self.wanted(&state);
         let is_shown = |stream: &Stream| wanted.keys().all(|key| stream.shows.contains_key(key));
-        let pause = state.next_open.is_some_and(|next| clock::instant() < next);
+        let pause = state.is_opening || state.next_open.is_some_and(|next| clock::instant() < next);
         if !pause && !state.stream.as_ref().is_some_and(is_shown) {
-            state.stream = self.open(wanted);
-            let pause = if state.stream.is_some() { PAUSE } else { PAUSE_AFTER_FAILURE };
+            state.is_opening = true;
+            drop(state);
+            let opened = self.open(wanted);
+            state = self.state();
+            let pause = if opened.is_some() { PAUSE } else { PAUSE_AFTER_FAILURE };
             state.next_open = Some(clock::instant() + pause);
+            (state.stream, state.is_opening) = (opened, false);
         }
         state.stream.as_ref().map(|stream| stream.fd)
     }
@@ -196,9 +202,9 @@ impl Ear for Listener {
         if !self.is_ours() {
             return None;
         }
-        let mut state = self.watch.state();
+        let state = self.watch.state();
         let is_one = state.waits.keys().take(LISTENERS).any(|number| *number == self.number);
-        if is_one { self.watch.listen(&mut state) } else { None }
+        if is_one { self.watch.listen(state) } else { None }
     }
 
     fn hear(&mut self, waiters: &Waiters) {

@@ -12,7 +12,11 @@ use super::{
     queue::Check,
     session::{Found, Lost, filled},
 };
-use crate::{clock, store::Fault};
+use crate::{
+    clock,
+    model::error::{Code, Error},
+    store::Fault,
+};
 use std::{
     thread,
     time::{Duration, Instant},
@@ -84,7 +88,7 @@ impl Table {
                 self.look(slots, deadline)?;
                 continue;
             }
-            let (txn, asked) = self.build(slots, &plan);
+            let (txn, asked) = self.build(slots, &plan)?;
             match self.client.write(&txn, deadline) {
                 Ok(answer) if answer.succeeded => {
                     self.session.done(answer.revision);
@@ -131,14 +135,15 @@ impl Table {
         plan
     }
 
-    fn build(&mut self, slots: &Slots, plan: &Plan) -> (Txn, Asked) {
+    fn build(&mut self, slots: &Slots, plan: &Plan) -> Result<(Txn, Asked), Fault> {
         let mut txn = Txn::default();
         self.session.fence(&mut txn);
         let mut asked = Asked::default();
+        let mut has_all = true;
         for slot in slots.iter() {
             let key = self.keys.lock(slot.id.as_bytes());
-            txn.if_modified(&key, slot.seen.modified);
-            match slot.change() {
+            has_all &= txn.if_modified(&key, slot.seen.modified);
+            has_all &= match slot.change() {
                 Some(Some(stored)) => txn.put(&key, &super::codec::encode(stored), 0),
                 Some(None) => txn.delete(&key),
                 None => true,
@@ -153,9 +158,9 @@ impl Table {
                 asked.leases.push(lease);
             }
         }
-        plan.leases.iter().for_each(|lease| {
-            txn.put(&self.keys.alive(*lease), b"", *lease);
-        });
+        for lease in &plan.leases {
+            has_all &= txn.put(&self.keys.alive(*lease), b"", *lease);
+        }
         for check in &plan.checks {
             if check.ask(&self.keys, &mut txn) {
                 asked.checks.push(check.clone());
@@ -167,7 +172,11 @@ impl Table {
             });
         }
         asked.session = txn.else_get(self.session.key());
-        (txn, asked)
+        if !has_all {
+            let text = "a transaction was too long for etcd: please report this";
+            return Err(Fault::Failed(Error::new(Code::Defect, text)));
+        }
+        Ok((txn, asked))
     }
 
     /// Reads all locks of the slots at one moment, and the leases that they are known to live with.
