@@ -244,6 +244,7 @@ fn is_written(piece: &Piece<'_>) -> bool {
 
 impl Store for Etcd {
     fn apply(&mut self, batch: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        self.table.watch.tidy();
         let applied = self.table.apply(batch, one_try(deadline));
         self.table.is_reached = match &applied {
             Err(Fault::Failed(error) | Fault::Unknown(error) | Fault::Busy(error)) => error.code != Code::Unreachable,

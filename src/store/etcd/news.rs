@@ -48,6 +48,8 @@ struct State {
     /// The leases that the locks waited for are believed to be held with.
     leases: HashMap<LockId, i64>,
     stream: Option<Stream>,
+    /// Since when nobody waits any more.
+    idle_since: Option<Instant>,
     is_opening: bool,
     /// Not to be opened before.
     next_open: Option<Instant>,
@@ -67,6 +69,8 @@ struct Stream {
 const LISTENERS: usize = 3;
 /// The most keys of one watch; what is waited for beyond them is looked at now and then.
 const KEYS_MOST: usize = 256;
+/// For so long a watch is kept for the next one who waits.
+const KEPT_IDLE: Duration = Duration::from_secs(1);
 const OPENS_WITHIN: Duration = Duration::from_millis(500);
 /// Before it is opened again because others began to wait for other locks.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -83,6 +87,15 @@ impl Watch {
         let mut state = self.state();
         if state.waits.values().any(|ids| ids.contains(id)) {
             state.leases.insert(id.clone(), lease);
+        }
+    }
+
+    /// Closes a watch that nobody needs any more: to be said now and then.
+    pub fn tidy(&self) {
+        let mut state = self.state();
+        let is_over = |since: &mut Instant| clock::instant() >= *since + KEPT_IDLE;
+        if state.idle_since.take_if(is_over).is_some() {
+            (state.stream, state.next_open) = (None, None);
         }
     }
 
@@ -181,6 +194,7 @@ impl News for Watch {
         let number = state.next;
         state.next += 1;
         state.waits.insert(number, ids.to_vec());
+        state.idle_since = None;
         drop(state);
         Box::new(Listener { watch: self, number })
     }
@@ -251,8 +265,7 @@ impl Drop for Listener {
             ids.into_iter().filter(|id| !state.waits.values().any(|others| others.contains(id))).collect();
         state.leases.retain(|id, _| !gone.contains(id));
         if state.waits.is_empty() {
-            state.stream = None;
-            state.next_open = None;
+            state.idle_since = Some(clock::instant());
         }
     }
 }

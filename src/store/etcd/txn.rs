@@ -3,7 +3,7 @@
 
 use super::{
     Table,
-    api::{Answer, Pair, Txn},
+    api::{Answer, Txn},
     decide::{self, Plan, Work},
     errors::Trouble,
     failed,
@@ -77,7 +77,7 @@ impl Table {
                 thread::sleep(Duration::from_micros(200 * u64::from(tries.min(40)) + jitter_us));
             }
             if slots.are_open() {
-                self.look(slots, deadline)?;
+                self.look(pieces, part, slots, work, deadline)?;
                 continue;
             }
             let Some(plan) = self.decide(pieces, part, slots, work, deadline)? else { continue };
@@ -85,7 +85,7 @@ impl Table {
                 if slots.fresh {
                     return Ok(Plan { leases: Vec::new(), ..plan });
                 }
-                self.look(slots, deadline)?;
+                self.look(pieces, part, slots, work, deadline)?;
                 continue;
             }
             let (txn, asked) = self.build(slots, &plan)?;
@@ -179,17 +179,40 @@ impl Table {
         Ok((txn, asked))
     }
 
-    /// Reads all locks of the slots at one moment, and the leases that they are known to live with.
-    fn look(&mut self, slots: &mut Slots, deadline: Instant) -> Result<(), Fault> {
+    /// Reads all locks of the slots at one moment, the leases that they are known to live with, and who waits for them.
+    fn look(
+        &mut self,
+        pieces: &[Piece<'_>],
+        part: &[usize],
+        slots: &mut Slots,
+        work: &mut Work,
+        deadline: Instant,
+    ) -> Result<(), Fault> {
         let mut txn = Txn::default();
         slots.iter().for_each(|slot| {
             txn.get(&self.keys.lock(slot.id.as_bytes()));
         });
         let leases = slots.leases(|alive| alive != Some(false));
-        let leases = leases.into_iter().filter(|lease| txn.get(&self.keys.alive(*lease))).collect();
+        let leases: Vec<i64> = leases.into_iter().filter(|lease| txn.get(&self.keys.alive(*lease))).collect();
+        let waiting = part.iter().filter(|place| !work.judged.contains_key(place));
+        let checks = waiting.flat_map(|place| self.queue.looks(*place, &pieces[*place].request));
+        let checks: Vec<Check> = checks.filter(|check| check.look(&self.keys, &mut txn)).collect();
         let answer = self.client.read(&txn, deadline).map_err(failed)?;
-        self.note(&answer, &Asked { leases, ..Asked::default() }, slots);
+        let asked = Asked { leases, checks, session: false };
+        self.note(&answer, &asked, slots);
+        self.judge(&answer, &asked, slots, work);
         Ok(())
+    }
+
+    /// Notes which locks have to be left to others.
+    fn judge(&self, answer: &Answer, asked: &Asked, slots: &Slots, work: &mut Work) {
+        let found = answer.found.iter().skip(slots.len() + asked.leases.len());
+        for (check, pairs) in asked.checks.iter().zip(found) {
+            let blocked = work.judged.entry(check.piece).or_default();
+            if check.is_behind(&self.keys, pairs.first()) {
+                blocked.insert(check.id.clone());
+            }
+        }
     }
 
     /// Takes in what a transaction has found instead of what was believed.
@@ -202,18 +225,11 @@ impl Table {
         deadline: Instant,
     ) -> Result<(), Fault> {
         let is_news = self.note(answer, asked, slots);
-        let mut rest = answer.found.iter().skip(slots.len() + asked.leases.len());
-        let queues: Vec<(&Check, Option<&Pair>)> =
-            asked.checks.iter().zip(&mut rest).map(|(check, pairs)| (check, pairs.first())).collect();
-        let judged_news = !queues.is_empty();
-        for (check, oldest) in queues {
-            let blocked = work.judged.entry(check.piece).or_default();
-            if check.is_behind(&self.keys, oldest) {
-                blocked.insert(check.id.clone());
-            }
-        }
+        let judged_news = !asked.checks.is_empty();
+        self.judge(answer, asked, slots, work);
         if asked.session {
-            self.session.see(rest.next().and_then(|pairs| pairs.first()));
+            let pair = answer.found.last().and_then(|pairs| pairs.first());
+            self.session.see(pair);
         } else if !is_news && !judged_news {
             let mut txn = Txn::default();
             txn.get(self.session.key());
