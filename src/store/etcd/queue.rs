@@ -83,6 +83,13 @@ impl Check {
 }
 
 impl Queue {
+    /// Whether it is of a waiter whose turn it may not be yet.
+    pub fn asks_first(&self, request: &Request) -> bool {
+        let Request::Lock(wanted) = request else { return false };
+        let Turn::Waits(InQueue { name, in_turn: true, .. }) = wanted.turn else { return false };
+        wanted.ids.len() <= LOOKS_MOST && self.places.contains_key(&name)
+    }
+
     /// The looks at the queue that belong to a look at the locks of the request: so who is not next sends nothing else.
     pub fn looks(&self, piece: usize, request: &Request) -> Vec<Check> {
         let Request::Lock(wanted) = request else { return Vec::new() };

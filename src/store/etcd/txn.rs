@@ -76,7 +76,7 @@ impl Table {
                 let jitter_us = clock::now_us().rem_euclid(500) as u64;
                 thread::sleep(Duration::from_micros(200 * u64::from(tries.min(40)) + jitter_us));
             }
-            if slots.are_open() {
+            if slots.are_open() || (!slots.fresh && part.iter().any(|place| self.asks_first(*place, pieces, work))) {
                 self.look(pieces, part, slots, work, deadline)?;
                 continue;
             }
@@ -177,6 +177,11 @@ impl Table {
             return Err(Fault::Failed(Error::new(Code::Defect, text)));
         }
         Ok((txn, asked))
+    }
+
+    /// Whether the request had better look at the queue before it tries: of all who hear of a release, one is next.
+    fn asks_first(&self, place: usize, pieces: &[Piece<'_>], work: &Work) -> bool {
+        !work.judged.contains_key(&place) && self.queue.asks_first(&pieces[place].request)
     }
 
     /// Reads all locks of the slots at one moment, the leases that they are known to live with, and who waits for them.
