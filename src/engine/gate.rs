@@ -36,16 +36,9 @@ static USED: AtomicBool = AtomicBool::new(false);
 /// How many forks lie between this process and the one that first used the library.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
-/// Fields are dropped in this order.
-struct Shut {
-    held: Option<inherited::Held>,
-    _gate: RwLockWriteGuard<'static, ()>,
-    _shield: Shield,
-}
-
 thread_local! {
     /// What a forking thread holds from before the fork to after it.
-    static SHUT: RefCell<Option<Shut>> = const { RefCell::new(None) };
+    static SHUT: RefCell<Option<(RwLockWriteGuard<'static, ()>, Shield)>> = const { RefCell::new(None) };
 }
 
 /// The right to work with stores and with the library's own tables. Fields are dropped in this order.
@@ -202,8 +195,7 @@ extern "C" fn before_fork() {
         // A defect in there must not end the host's fork; the child makes its own engines in any case.
         let _ = panic::catch_unwind(registry::suspend_all);
     }
-    let shut = Shut { held: Some(inherited::hold()), _gate: shut, _shield: shield };
-    let _ = SHUT.try_with(|slot| slot.replace(Some(shut)));
+    let _ = SHUT.try_with(|slot| slot.replace(Some((shut, shield))));
 }
 
 extern "C" fn after_fork_in_parent() {
@@ -214,7 +206,7 @@ extern "C" fn after_fork_in_child() {
     let _ = SHUT.try_with(|slot| {
         if slot.borrow().is_some() && !mutant::on("fork_close") {
             GENERATION.fetch_add(1, Ordering::Relaxed);
-            slot.borrow_mut().as_mut().and_then(|shut| shut.held.take()).into_iter().for_each(inherited::close_all);
+            inherited::close_all();
             if !mutant::on("fork_keeper") {
                 keepalive::forget_thread();
             }

@@ -37,18 +37,9 @@ pub fn is_ours(serial: Serial) -> bool {
     place.is_some_and(|place| open.swap_remove(place).0 == serial)
 }
 
-/// The right to change what is noted. Taken before a fork, and given to [`close_all`] in the child: stores at the other end of a
-/// connection open files while a fork may pass, and another thread that has the right at that moment is not there to give it
-/// back.
-pub type Held = MutexGuard<'static, Vec<(Serial, RawFd)>>;
-
-pub fn hold() -> Held {
-    open()
-}
-
 /// In a forked child.
-pub fn close_all(mut held: Held) {
-    for (_, fd) in held.drain(..) {
+pub fn close_all() {
+    for (_, fd) in open().drain(..) {
         // SAFETY: the child has the same files under the same numbers as its parent, and has closed none of them yet.
         unsafe { libc::close(fd) };
     }
