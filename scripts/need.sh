@@ -13,13 +13,16 @@ packages_of() {
     cargo-clippy) echo rust-clippy ;;
     cargo-fmt) echo rustfmt ;;
     ctest) echo cmake ;;
+    etcd) echo etcd-server ;;
     faketime | libfaketime) echo faketime ;;
     gcc | libasan) echo gcc libc6-dev ;;
     hiredis.h) echo libhiredis-dev ;;
     ip) echo iproute2 ;;
+    libpq-fe.h) echo libpq-dev ;;
     nm | objcopy | objdump | readelf | strip) echo binutils ;;
     nsenter | setpriv | unshare) echo util-linux ;;
     pgrep | ps) echo procps ;;
+    postgres) echo postgresql libpq5 ;;
     redis-check-rdb) echo redis-tools ;;
     sqlite3.h) echo libsqlite3-dev ;;
     *) echo "$1" ;;
@@ -34,10 +37,16 @@ is_there() {
     gcc) echo '#include <stdio.h>' | gcc -E - ;;
     hiredis.h) echo '#include <hiredis/hiredis.h>' | gcc -E - ;;
     libasan) case $(gcc -print-file-name=libasan.so) in /*) ;; *) false ;; esac ;;
-    libfaketime) find -L /usr/lib /usr/local/lib -name libfaketime.so.1 | grep -q . ;;
+    libfaketime) is_library libfaketime.so.1 ;;
+    libpq-fe.h) echo '#include <libpq-fe.h>' | gcc -I/usr/include/postgresql -E - ;;
+    postgres) is_library libpq.so.5 && { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } ;;
     sqlite3.h) echo '#include <sqlite3.h>' | gcc -E - ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
+}
+
+is_library() {
+    find -L /usr/lib /usr/local/lib -name "$1" 2>/dev/null | grep -q .
 }
 
 wanted_rust() {
@@ -89,6 +98,35 @@ install_packages() {
     return 1
 }
 
+# Debian starts the servers that it installs, makes a PostgreSQL cluster, and has etcd started at each boot. The tests run
+# servers of their own and want none of that. So a start is forbidden meanwhile, by the file in which Debian asks, and
+# what would come later is taken back.
+install_servers() {
+    policy=/usr/sbin/policy-rc.d
+    no_cluster=/etc/postgresql-common/createcluster.d/dss-tests.conf
+    made_policy=
+    trap 'as_root rm -f "$no_cluster" $made_policy' EXIT
+    trap 'exit 1' HUP INT TERM
+    if [ ! -e "$policy" ]; then
+        made_policy=$policy
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    as_root mkdir -p "${no_cluster%/*}"
+    echo 'create_main_cluster = false' | as_root tee "$no_cluster" >/dev/null
+    install_packages "$@" || return
+    case " $* " in
+    *' etcd-server '*) as_root env PATH="/usr/sbin:$PATH" update-rc.d etcd disable >/dev/null 2>&1 || true ;;
+    esac
+}
+
+install() {
+    case " $* " in
+    *' etcd-server '* | *' postgresql '* | *' redis-server '*) install_servers "$@" ;;
+    *) install_packages "$@" ;;
+    esac
+}
+
 packages=
 for tool in $(missing "$@"); do
     if [ "$tool" = cargo ]; then
@@ -105,7 +143,7 @@ if ! command -v apt-get >/dev/null || ! as_root true 2>/dev/null; then
 fi
 echo "need.sh: installing$packages" >&2
 # shellcheck disable=SC2086 # The list is meant to be split into words.
-install_packages $packages || stop "could not install; try: $command"
+install $packages || stop "could not install; try: $command"
 
 still=$(missing "$@" | paste -sd ' ')
 [ -z "$still" ] || stop "still missing after the installation of$packages: $still"

@@ -2,15 +2,17 @@
 # Tests everything, and says so in its last line: "N passed, M failed". `make test` and CI run this.
 #
 # The tests of cargo and of ctest count one by one, every other step counts as one. A step that can not run has
-# failed. DSS_TEST_STORES=sqlite,memory (the default) names the stores that the tests run on.
+# failed. DSS_TEST_STORES=sqlite,memory,postgres,etcd (the default) names the stores that the tests run on; servers are
+# started for the tests and stopped at the end.
 #
 # shellcheck disable=SC2317 # The functions that suite and step call by name are no dead code.
 set -u
 cd "$(dirname "$0")/.." || exit
 # What an outer make was told is not meant for the ones below, and no test may touch a store that is in use.
 unset MAKEFLAGS MFLAGS MAKELEVEL DSS_URI
+unset PGHOST PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGOPTIONS PGSERVICE
 
-DSS_TEST_STORES=${DSS_TEST_STORES:-sqlite,memory}
+DSS_TEST_STORES=${DSS_TEST_STORES:-sqlite,memory,postgres,etcd}
 CARGO=${CARGO:-cargo}
 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 export DSS_TEST_STORES CARGO CARGO_TARGET_DIR
@@ -19,6 +21,7 @@ export TERM=dumb CARGO_TERM_COLOR=never # Logs have no colours.
 logs=$CARGO_TARGET_DIR/test-logs
 c_tests=$CARGO_TARGET_DIR/c_tests
 jobs=$(nproc)
+servers_folder=
 passed=0
 failed=0
 
@@ -26,6 +29,7 @@ failed=0
 
 # The last words of a run; the counts are also left in a file, for whoever wants to say them again.
 finish() {
+    [ -z "$servers_folder" ] || scripts/servers.sh clean "$servers_folder"
     echo "Logs are in $logs; the whole took $(($(date +%s) - begun)) s."
     echo "$passed passed, $failed failed" | tee "$logs/counts"
     [ "$failed" -eq 0 ]
@@ -115,16 +119,44 @@ build_c_tests() {
         cmake --build "$c_tests" -j "$jobs"
 }
 
+# The servers among the stores, and what they need. The test of the script that runs them needs both.
+server_tools() {
+    ! servers >/dev/null || echo postgres etcd setpriv curl
+}
+
+servers() {
+    echo "$DSS_TEST_STORES" | tr , '\n' | grep -E '^(postgres|etcd)$'
+}
+
+# They run until finish(), or until this process ends in another way; what says where they are becomes part of our environment.
+start_servers() {
+    servers_folder=$(mktemp -d "${TMPDIR:-/tmp}/dss-servers.XXXXXX")
+    # shellcheck disable=SC2046 # The list is meant to be split into words.
+    DSS_SERVERS_OWNER=$$ scripts/servers.sh start "$servers_folder" $(servers) >"$servers_folder.environment"
+    status=$?
+    while read -r line; do
+        export "${line?}"
+    done <"$servers_folder.environment"
+    cat "$servers_folder.environment"
+    rm -f "$servers_folder.environment"
+    return "$status"
+}
+
 begun=$(date +%s)
 rm -rf "$logs"
 mkdir -p "$logs"
 cp include/dss.h "$logs/dss.h.before"
 echo "Testing libdss on the stores: $DSS_TEST_STORES"
 
-# Nothing else can run without these two, so a failure ends the run.
+# Nothing else can run without these, so a failure ends the run.
+# shellcheck disable=SC2046 # The list is meant to be split into words.
 step "tools" scripts/need.sh cargo cargo-fmt cargo-clippy gcc g++ libasan make cmake valgrind strace libfaketime \
-    sqlite3.h pkg-config nm readelf strip unshare shellcheck || finish
+    sqlite3.h pkg-config nm readelf strip unshare shellcheck $(server_tools) || finish
 step "build" make build || finish
+if servers >/dev/null; then
+    step "servers that crash, and that are left alone" scripts/test_servers.sh
+    step "servers" start_servers || finish
+fi
 
 step "include/dss.h is up to date" header_is_up_to_date
 step "format of the Rust code" make lint-fmt

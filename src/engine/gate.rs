@@ -22,7 +22,7 @@ use std::{
     cell::RefCell,
     panic,
     sync::{
-        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -38,8 +38,11 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     /// What a forking thread holds from before the fork to after it.
-    static SHUT: RefCell<Option<(RwLockWriteGuard<'static, ()>, Shield)>> = const { RefCell::new(None) };
+    static SHUT: RefCell<Option<Shut>> = const { RefCell::new(None) };
 }
+
+/// In the order in which they are given back.
+type Shut = (RwLockWriteGuard<'static, ()>, MutexGuard<'static, ()>, Shield);
 
 /// The right to work with stores and with the library's own tables. Fields are dropped in this order.
 pub struct Inside {
@@ -195,7 +198,8 @@ extern "C" fn before_fork() {
         // A defect in there must not end the host's fork; the child makes its own engines in any case.
         let _ = panic::catch_unwind(registry::suspend_all);
     }
-    let _ = SHUT.try_with(|slot| slot.replace(Some((shut, shield))));
+    let unchanging = inherited::changing();
+    let _ = SHUT.try_with(|slot| slot.replace(Some((shut, unchanging, shield))));
 }
 
 extern "C" fn after_fork_in_parent() {

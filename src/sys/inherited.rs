@@ -18,6 +18,14 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 pub type Serial = u64;
 
+/// Held while descriptors are opened, noted and closed by code that does not say when it does so, and during each fork: a child
+/// must not close a number that has become another file's.
+static CHANGING: Mutex<()> = Mutex::new(());
+
+pub fn changing() -> MutexGuard<'static, ()> {
+    CHANGING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn open() -> MutexGuard<'static, Vec<(Serial, RawFd)>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,6 +9,8 @@ pub mod inherited;
 pub mod inotify;
 pub mod mapping;
 pub mod panics;
+#[cfg(any(feature = "postgres", feature = "etcd"))]
+pub mod poll;
 pub mod signals;
 #[cfg(feature = "etcd")]
 pub mod socket;

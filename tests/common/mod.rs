@@ -11,7 +11,9 @@ use dss::ffi::{
 use std::{
     env,
     ffi::{CStr, CString, c_char, c_int, c_void},
-    ptr,
+    hash::{BuildHasher, RandomState},
+    process, ptr,
+    sync::atomic::{AtomicU32, Ordering},
 };
 use tempfile::TempDir;
 
@@ -224,7 +226,7 @@ pub struct Store {
 
 /// The kinds of store that the tests run on: all, or those in $DSS_TEST_STORES.
 pub fn kinds() -> Vec<String> {
-    let chosen = env::var("DSS_TEST_STORES").unwrap_or_else(|_| "sqlite,memory".into());
+    let chosen = env::var("DSS_TEST_STORES").unwrap_or_else(|_| "sqlite,memory,postgres,etcd".into());
     chosen.split(',').map(str::to_owned).collect()
 }
 
@@ -233,13 +235,26 @@ pub fn fresh(kind: &str) -> Store {
     let uri = match kind {
         "sqlite" => format!("sqlite:{}/dss.db", folder.path().display()),
         "memory" => format!("memory:{}", folder.path().display()),
-        "etcd" => {
-            use std::sync::atomic::{AtomicU32, Ordering};
-            static N: AtomicU32 = AtomicU32::new(0);
-            let n = N.fetch_add(1, Ordering::Relaxed);
-            format!("{}/t_{}_{n}", env::var("DSS_TEST_ETCD").unwrap(), std::process::id())
-        }
+        "postgres" => format!("{}?schema={}", server("DSS_TEST_POSTGRES"), unused_name()),
+        "etcd" => format!("{}/{}", server("DSS_TEST_ETCD"), unused_name()),
         other => panic!("DSS_TEST_STORES names an unknown store: {other}"),
     };
     Store { kind: kind.into(), uri, _folder: folder }
+}
+
+/// Where the server of the tests is.
+fn server(variable: &str) -> String {
+    env::var(variable).unwrap_or_else(|_| {
+        panic!(
+            "${variable} is not set. Run the tests beside servers: scripts/servers.sh run postgres etcd -- cargo \
+             test, or name the stores to test, as in DSS_TEST_STORES=sqlite,memory"
+        )
+    })
+}
+
+/// The name of a part of a server that nobody else has.
+fn unused_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let random = RandomState::new().hash_one(COUNT.fetch_add(1, Ordering::Relaxed));
+    format!("t_{}_{random:016x}", process::id())
 }

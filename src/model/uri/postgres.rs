@@ -115,7 +115,8 @@ fn store<'a>(conninfo: Vec<u8>, ours: impl Iterator<Item = (&'a [u8], Option<Vec
 
 fn parse_schema(name: &[u8]) -> Result<Box<str>, Error> {
     let legal = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
-    let text = std::str::from_utf8(name).ok().filter(|_| name.iter().all(legal));
+    let begins = name.first().is_some_and(|byte| !byte.is_ascii_digit());
+    let text = std::str::from_utf8(name).ok().filter(|_| begins && name.iter().all(legal));
     match text {
         Some(text) if (1..=SCHEMA_MAX).contains(&text.len()) && !text.starts_with("pg_") => Ok(text.into()),
         _ => Err(invalid(format!(

@@ -1,39 +1,222 @@
-//! The store on PostgreSQL.
+//! The store on PostgreSQL: a schema of tables and functions, and one call of a function for each batch.
 
-use super::{Fault, Scan, Snapshot, Store, desks::Desks, pulse::Pulse, waiters::Waiters};
-use crate::model::{
-    error::{Code, Error},
-    request::{Outcome, Request},
-    uri,
+mod arrays;
+mod batch;
+mod errors;
+#[allow(unsafe_code)]
+mod libpq;
+#[allow(unsafe_code)]
+mod link;
+mod list;
+mod news;
+mod reads;
+#[allow(unsafe_code)]
+mod rows;
+mod schema;
+mod server;
+mod session;
+
+use super::{Fault, Remote, Scan, Snapshot, Store, desks::Desks, pulse::Pulse, waiters::Waiters};
+use crate::{
+    clock,
+    model::{
+        request::{Outcome, Request},
+        uri::postgres::Postgres as Target,
+    },
 };
-use std::{sync::Arc, time::Instant};
+use errors::{Cure, Trouble};
+use list::Lists;
+use news::PostgresNews;
+use server::{Server, Statements};
+use session::Session;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-pub struct Postgres {}
+/// However little time a call has, one exchange gets so much.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// The server gives up on rows that others keep so long before we give up on the server, so that its answer comes in time.
+const ANSWERS_BEFORE: Duration = Duration::from_millis(50);
+
+pub struct Postgres {
+    server: Server,
+    session: Session,
+    lists: Lists,
+    waiters: Arc<Waiters>,
+    news: Arc<PostgresNews>,
+}
 
 impl Postgres {
-    pub fn open(_target: &uri::postgres::Postgres, _deadline: Instant) -> Result<Postgres, Fault> {
-        Err(Fault::Failed(Error::new(Code::Unsupported, "not yet")))
+    pub fn open(target: &Target, deadline: Instant) -> Result<Postgres, Fault> {
+        let statements = Arc::new(Statements::of(&target.schema));
+        let mut server = Server::open(target, statements, patient(deadline)).map_err(Fault::Failed)?;
+        let session = Session::begin(&mut server, patient(deadline))?;
+        Ok(Postgres {
+            session,
+            server,
+            lists: Lists::new(target),
+            waiters: Arc::new(Waiters::of_process()),
+            news: Arc::new(PostgresNews::new(target)),
+        })
+    }
+
+    /// Does the writes, a part after the other where they are many. What a part was answered is kept until all are done.
+    fn write(&mut self, requests: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        let mut left: Vec<&Request> = requests.iter().copied().filter(|request| !self.session.knows(request)).collect();
+        while !left.is_empty() {
+            let count = how_many(&left);
+            let part: Vec<&Request> = left.drain(..count).collect();
+            let outcomes = self.write_part(&part, deadline)?;
+            self.session.settle(part.iter().map(|request| (*request).clone()), outcomes);
+        }
+        Ok(self.session.take_settled(requests))
+    }
+
+    /// One transaction. Once it was sent and no answer has come, it stays unknown until that is found out.
+    fn write_part(&mut self, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        self.try_to_write(part, deadline).map_err(|fault| match fault {
+            Fault::Busy(error) | Fault::Failed(error) if self.session.is_in_doubt() => Fault::Unknown(error),
+            fault => fault,
+        })
+    }
+
+    fn try_to_write(&mut self, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        loop {
+            // Whatever became of an earlier try is known from here on.
+            if let Some(outcomes) = self.session.resolve(&mut self.server, deadline)? {
+                return Ok(outcomes);
+            }
+            let (link, statements) = self.server.link(deadline).map_err(Fault::Busy)?;
+            let patience = deadline.saturating_duration_since(clock::instant()).saturating_sub(ANSWERS_BEFORE);
+            let head = self.session.head(patience);
+            let parameters = batch::parameters(&head, part);
+            let done = link.execute(&statements.apply, &parameters, false, deadline);
+            let answer = match done {
+                Ok(rows) => {
+                    self.server.was_of_use();
+                    batch::outcomes(part, rows.text(0, 0))
+                }
+                Err(Trouble::Refused { state, text }) => {
+                    self.after_refusal(errors::cure(state, &text), part, deadline)?;
+                    continue;
+                }
+                Err(Trouble::Unsent(error)) => {
+                    self.server.disconnect(error);
+                    continue;
+                }
+                Err(Trouble::Lost(error)) => {
+                    self.session.doubt(part);
+                    self.server.disconnect(error);
+                    continue;
+                }
+            };
+            return answer.ok_or_else(|| Fault::Failed(schema::strange_answer(self.server.place())));
+        }
+    }
+
+    /// The server has undone the transaction; what now? An error ends it.
+    fn after_refusal(&mut self, cure: Cure, part: &[&Request], deadline: Instant) -> Result<(), Fault> {
+        let in_time = clock::instant() < deadline;
+        match cure {
+            Cure::Again if in_time => Ok(()),
+            Cure::Again => Err(Fault::Busy(schema::contended(self.server.place()))),
+            Cure::Prepare if in_time => self.server.prepare_again(deadline).map_err(Fault::Busy),
+            Cure::Prepare => Err(Fault::Busy(schema::contended(self.server.place()))),
+            Cure::Resolve => {
+                self.session.doubt(part);
+                Ok(())
+            }
+            Cure::Reconnect(error) if in_time && self.server.is_old() => {
+                self.server.disconnect(error);
+                Ok(())
+            }
+            Cure::Reconnect(error) => {
+                self.server.disconnect(error.clone());
+                Err(Fault::Failed(error))
+            }
+            Cure::Busy(error) => Err(Fault::Busy(error)),
+            Cure::Fail(error) => Err(Fault::Failed(error.after_init())),
+        }
+    }
+
+    fn read(&mut self, requests: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        loop {
+            let (link, statements) = self.server.link(deadline).map_err(Fault::Busy)?;
+            match reads::read(link, &statements, requests, deadline) {
+                Ok(outcomes) => {
+                    self.server.was_of_use();
+                    return Ok(outcomes);
+                }
+                Err(Trouble::Refused { state, text }) => {
+                    self.after_refusal(errors::cure(state, &text), &[], deadline)?;
+                }
+                // Whether it was done does not matter.
+                Err(Trouble::Unsent(error) | Trouble::Lost(error)) => self.server.disconnect(error),
+            }
+        }
     }
 }
 
+/// The requests of the next transaction.
+fn how_many(requests: &[&Request]) -> usize {
+    let mut ids = 0;
+    let fits = |request: &&&Request| {
+        ids += request.ids().len();
+        ids <= batch::MOST_IDS
+    };
+    requests.iter().take_while(fits).count().max(1)
+}
+
+fn patient(deadline: Instant) -> Instant {
+    deadline.max(clock::instant() + PATIENCE)
+}
+
 impl Store for Postgres {
-    fn apply(&mut self, _batch: &[&Request], _deadline: Instant) -> Result<Vec<Outcome>, Fault> {
-        Ok(Vec::new())
+    fn apply(&mut self, requests: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        let deadline = patient(deadline);
+        // What was given up is made void before anything else is done.
+        self.session.resolve(&mut self.server, deadline)?;
+        if !requests.is_empty() && requests.iter().all(|request| request.is_read()) {
+            return self.read(requests, deadline);
+        }
+        // The engine's withdrawals go ahead of reads now and then.
+        let (reads, writes): (Vec<&Request>, Vec<&Request>) = requests.iter().partition(|request| request.is_read());
+        let mut written = self.write(&writes, deadline)?.into_iter();
+        let mut read = if reads.is_empty() { Vec::new() } else { self.read(&reads, deadline)? }.into_iter();
+        let outcome = |request: &&Request| if request.is_read() { read.next() } else { written.next() };
+        Ok(requests.iter().filter_map(outcome).collect())
     }
-    fn list(&mut self, _scan: &Scan, _deadline: Instant) -> Result<Snapshot, Fault> {
-        Err(Fault::Failed(Error::new(Code::Unsupported, "not yet")))
+
+    fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {
+        self.lists.open(scan, patient(deadline))
     }
+
     fn waiters(&mut self) -> Arc<Waiters> {
-        Arc::new(Waiters::of_process())
+        self.waiters.clone()
     }
+
     fn pulse(&mut self) -> Option<Arc<dyn Pulse>> {
         None
     }
+
     fn desks(&mut self) -> Option<Arc<Desks>> {
         None
     }
+
     fn suspend(&mut self) {}
-    fn check(&mut self, _deadline: Instant) -> Result<(), Fault> {
-        Ok(())
+
+    fn check(&mut self, deadline: Instant) -> Result<(), Fault> {
+        self.read(&[], patient(deadline)).map(drop)
+    }
+
+    fn remote(&self) -> Option<Remote> {
+        Some(Remote { waiters: self.waiters.clone(), news: self.news.clone() })
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.session.end(&mut self.server, clock::instant() + PATIENCE);
     }
 }

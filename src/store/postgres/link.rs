@@ -1,0 +1,344 @@
+//! One connection to a server. Nothing here waits beyond its deadline, but for the look-up of names.
+
+use super::{
+    errors::{self, SqlState, Trouble},
+    libpq::{self, Conn, Libpq, PgResult},
+    rows::{Rows, string},
+};
+use crate::{
+    clock,
+    model::{
+        error::{Code, Error},
+        uri::postgres::Postgres as Target,
+    },
+    sys::{
+        inherited,
+        poll::{self, For},
+    },
+};
+use std::{
+    ffi::{CStr, CString, c_char, c_int, c_void},
+    os::fd::RawFd,
+    ptr,
+    time::Instant,
+};
+
+pub struct Link {
+    libpq: &'static Libpq,
+    conn: *mut Conn,
+    /// Its socket, which a forked child closes.
+    socket: Option<(RawFd, inherited::Serial)>,
+    /// host:port/database, for texts.
+    place: String,
+    /// How often it did not know a prepared statement, and whether they are sent as text for that.
+    forgot: u32,
+    as_text: bool,
+}
+
+// SAFETY: libpq lets any one thread at a time use a connection.
+unsafe impl Send for Link {}
+
+/// A statement that is prepared once for each connection: its name, its text, and the type of each parameter.
+pub struct Statement {
+    pub name: &'static CStr,
+    pub sql: CString,
+    pub types: &'static [u32],
+}
+
+/// The server's notes are for people at a terminal; libpq would print them.
+unsafe extern "C" fn ignore_notice(_: *mut c_void, _: *const PgResult) {}
+
+impl Link {
+    pub fn connect(target: &Target, deadline: Instant) -> Result<Link, Error> {
+        let libpq = libpq::load()?;
+        let conninfo = checked_conninfo(libpq, target)?;
+        // Of the same keyword the last one counts, so those before `dbname` are only defaults.
+        let mut parameters = vec![(c"fallback_application_name", c"libdss"), (c"dbname", conninfo.as_c_str())];
+        if target.conninfo.contains(&b',') {
+            parameters.insert(0, (c"target_session_attrs", c"read-write"));
+        }
+        let mut link =
+            Link { libpq, conn: ptr::null_mut(), socket: None, place: String::new(), forgot: 0, as_text: false };
+        link.start(&parameters)?;
+        link.finish_connecting(deadline)?;
+        Ok(link)
+    }
+
+    fn start(&mut self, parameters: &[(&CStr, &CStr)]) -> Result<(), Error> {
+        let list = |which: fn(&(&CStr, &CStr)) -> *const c_char| -> Vec<*const c_char> {
+            parameters.iter().map(which).chain([ptr::null()]).collect()
+        };
+        let (keywords, values) = (list(|(key, _)| key.as_ptr()), list(|(_, value)| value.as_ptr()));
+        let _changing = inherited::changing();
+        // SAFETY: two lists of strings, as long as each other, that end with NULL.
+        self.conn = unsafe { (self.libpq.PQconnectStartParams)(keywords.as_ptr(), values.as_ptr(), 1) };
+        if self.conn.is_null() {
+            return Err(Error::new(Code::NoMemory, "no memory for a connection to PostgreSQL"));
+        }
+        // SAFETY: the connection is there; the receiver has the type that is asked for.
+        unsafe {
+            (self.libpq.PQsetErrorVerbosity)(self.conn, libpq::ERRORS_VERBOSE);
+            (self.libpq.PQsetNoticeReceiver)(self.conn, Some(ignore_notice), ptr::null_mut());
+        }
+        self.note_socket();
+        Ok(())
+    }
+
+    fn finish_connecting(&mut self, deadline: Instant) -> Result<(), Error> {
+        let mut purpose = For::Writing;
+        loop {
+            self.place = self.tell_place();
+            let Some((fd, _)) = self.socket else { return Err(errors::of_connecting(&self.message(), &self.place)) };
+            if !poll::ready(fd, purpose, deadline).map_err(|error| errors::of_system(&error, &self.place))? {
+                return Err(errors::no_answer(&self.place));
+            }
+            let changing = inherited::changing();
+            // SAFETY: the connection is there.
+            let step = unsafe { (self.libpq.PQconnectPoll)(self.conn) };
+            self.note_socket();
+            drop(changing);
+            purpose = match step {
+                libpq::POLLING_OK => break,
+                libpq::POLLING_FAILED => return Err(errors::of_connecting(&self.message(), &self.place)),
+                libpq::POLLING_READING => For::Reading,
+                _ => For::Writing,
+            };
+        }
+        self.place = self.tell_place();
+        // SAFETY: the connection is there, and nothing is under way.
+        unsafe { (self.libpq.PQsetnonblocking)(self.conn, 1) };
+        Ok(())
+    }
+
+    /// libpq goes from one socket to the next while it tries hosts.
+    fn note_socket(&mut self) {
+        // SAFETY: the connection is there.
+        let fd = unsafe { (self.libpq.PQsocket)(self.conn) };
+        if self.socket.map(|(known, _)| known) != Some(fd) {
+            if let Some((_, former)) = self.socket.take() {
+                inherited::is_ours(former);
+            }
+            self.socket = (fd >= 0).then(|| (fd, inherited::note(fd)));
+        }
+    }
+
+    pub fn fd(&self) -> Option<RawFd> {
+        self.socket.map(|(fd, _)| fd)
+    }
+
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn tell_place(&self) -> String {
+        // SAFETY: the three give strings that live with the connection, or NULL.
+        let [host, port, database] = unsafe {
+            [(self.libpq.PQhost)(self.conn), (self.libpq.PQport)(self.conn), (self.libpq.PQdb)(self.conn)]
+                .map(|text| string(text))
+        };
+        format!("{host}:{port}/{database}")
+    }
+
+    fn message(&self) -> String {
+        // SAFETY: as above.
+        unsafe { string((self.libpq.PQerrorMessage)(self.conn)) }
+    }
+
+    pub fn server_version(&self) -> i32 {
+        // SAFETY: the connection is there.
+        unsafe { (self.libpq.PQserverVersion)(self.conn) }
+    }
+
+    fn is_dead(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (self.libpq.PQstatus)(self.conn) != libpq::CONNECTION_OK }
+    }
+
+    /// Runs statements in one go; gives the rows of the last one that has any.
+    pub fn run(&mut self, sql: &str, deadline: Instant) -> Result<Option<Rows>, Trouble> {
+        let sql = CString::new(sql).map_err(|_| Trouble::Unsent(Error::new(Code::Defect, "SQL with a NUL")))?;
+        let (libpq, conn) = (self.libpq, self.conn);
+        // SAFETY: the string ends with NUL, and libpq copies it.
+        self.exchange(|| unsafe { (libpq.PQsendQuery)(conn, sql.as_ptr()) }, deadline)
+    }
+
+    pub fn prepare(&mut self, statement: &Statement, deadline: Instant) -> Result<(), Trouble> {
+        let (libpq, conn) = (self.libpq, self.conn);
+        let (name, sql, types) = (statement.name.as_ptr(), statement.sql.as_ptr(), statement.types);
+        // SAFETY: the strings end with NUL, the list is as long as said, and libpq copies them.
+        let send = || unsafe { (libpq.PQsendPrepare)(conn, name, sql, types.len() as c_int, types.as_ptr()) };
+        match self.exchange(send, deadline) {
+            // Behind a pooler, another client's preparation of the same text.
+            Err(Trouble::Refused { state, .. }) if state == SqlState::DUPLICATE_STATEMENT => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Runs a prepared statement with parameters in binary form (None: NULL); text results unless `binary`.
+    pub fn execute(
+        &mut self,
+        statement: &Statement,
+        parameters: &[Option<Vec<u8>>],
+        binary: bool,
+        deadline: Instant,
+    ) -> Result<Rows, Trouble> {
+        let values: Vec<*const c_char> =
+            parameters.iter().map(|value| value.as_ref().map_or(ptr::null(), |bytes| bytes.as_ptr().cast())).collect();
+        let lengths: Vec<c_int> = parameters.iter().map(|value| value.as_ref().map_or(0, Vec::len) as c_int).collect();
+        let formats = vec![1; parameters.len()];
+        let count = parameters.len() as c_int;
+        let (libpq, conn, as_text) = (self.libpq, self.conn, self.as_text);
+        let (name, sql, types) = (statement.name.as_ptr(), statement.sql.as_ptr(), statement.types.as_ptr());
+        // SAFETY: four lists as long as said; libpq copies what they point to.
+        let send = || unsafe {
+            let (values, lengths, formats) = (values.as_ptr(), lengths.as_ptr(), formats.as_ptr());
+            if as_text {
+                (libpq.PQsendQueryParams)(conn, sql, count, types, values, lengths, formats, binary.into())
+            } else {
+                (libpq.PQsendQueryPrepared)(conn, name, count, values, lengths, formats, binary.into())
+            }
+        };
+        self.exchange(send, deadline)?.ok_or_else(|| self.lost())
+    }
+
+    /// How often it has not known a statement, this time counted.
+    pub fn forgets(&mut self) -> u32 {
+        self.forgot += 1;
+        self.forgot
+    }
+
+    /// From now on statements are not prepared.
+    pub fn send_text(&mut self) {
+        self.as_text = true;
+    }
+
+    /// Runs a statement without parameters; its rows are in binary form.
+    pub fn run_binary(&mut self, sql: &CStr, deadline: Instant) -> Result<Rows, Trouble> {
+        let (libpq, conn) = (self.libpq, self.conn);
+        let (types, values, numbers) = (ptr::null(), ptr::null(), ptr::null());
+        // SAFETY: the string ends with NUL, and there are no parameters.
+        let send = || unsafe { (libpq.PQsendQueryParams)(conn, sql.as_ptr(), 0, types, values, numbers, numbers, 1) };
+        self.exchange(send, deadline)?.ok_or_else(|| self.lost())
+    }
+
+    /// Sends, and waits for the results.
+    fn exchange(&mut self, send: impl FnOnce() -> c_int, deadline: Instant) -> Result<Option<Rows>, Trouble> {
+        self.notice_death().map_err(Trouble::Unsent)?;
+        if send() == 0 {
+            return Err(Trouble::Unsent(errors::lost(&self.message(), &self.place)));
+        }
+        loop {
+            // SAFETY: the connection is there.
+            match unsafe { (self.libpq.PQflush)(self.conn) } {
+                0 => break,
+                1 => self.await_for(For::Writing, deadline)?,
+                _ => return Err(self.lost()),
+            }
+        }
+        let (mut rows, mut refused) = (None, None);
+        while let Some(result) = self.next_result(deadline)? {
+            match result.check(&self.place) {
+                Ok(true) => rows = Some(result),
+                Ok(false) => {}
+                Err(trouble) => refused = refused.or(Some(trouble)),
+            }
+        }
+        match refused {
+            // What a server says in its last breath is no answer to a statement.
+            Some(_) if self.is_dead() => Err(self.lost()),
+            Some(trouble) => Err(trouble),
+            None => Ok(rows),
+        }
+    }
+
+    fn next_result(&mut self, deadline: Instant) -> Result<Option<Rows>, Trouble> {
+        // SAFETY: the connection is there.
+        while unsafe { (self.libpq.PQisBusy)(self.conn) } != 0 {
+            self.await_for(For::Reading, deadline)?;
+        }
+        // SAFETY: as above; the result is the caller's.
+        let result = unsafe { (self.libpq.PQgetResult)(self.conn) };
+        Ok((!result.is_null()).then(|| Rows::of(self.libpq, result)))
+    }
+
+    fn await_for(&mut self, purpose: For, deadline: Instant) -> Result<(), Trouble> {
+        let Some(fd) = self.fd() else { return Err(self.lost()) };
+        match poll::ready(fd, purpose, deadline) {
+            Ok(true) => {}
+            Ok(false) => return Err(Trouble::Lost(errors::no_answer(&self.place))),
+            Err(error) => return Err(Trouble::Lost(errors::of_system(&error, &self.place))),
+        }
+        self.take_in().map_err(|_| self.lost())
+    }
+
+    /// Reads what has come.
+    pub fn take_in(&mut self) -> Result<(), Error> {
+        // SAFETY: the connection is there.
+        match unsafe { (self.libpq.PQconsumeInput)(self.conn) } {
+            1 => Ok(()),
+            _ => Err(errors::lost(&self.message(), &self.place)),
+        }
+    }
+
+    /// A connection that the server has closed meanwhile is found out before anything is sent on it.
+    pub fn notice_death(&mut self) -> Result<(), Error> {
+        const LOOKS: u32 = 4;
+        for _ in 0..LOOKS {
+            let Some(fd) = self.fd() else { return Err(errors::lost("", &self.place)) };
+            match poll::ready(fd, For::Reading, clock::instant()) {
+                Ok(true) => self.take_in()?,
+                _ => break,
+            }
+        }
+        if self.is_dead() { Err(errors::lost(&self.message(), &self.place)) } else { Ok(()) }
+    }
+
+    /// The text of a notification that has come.
+    pub fn notification(&mut self) -> Option<Vec<u8>> {
+        // SAFETY: the connection is there; what it gives is ours, and given back once.
+        unsafe {
+            let notify = (self.libpq.PQnotifies)(self.conn);
+            if notify.is_null() {
+                return None;
+            }
+            let text = CStr::from_ptr((*notify).extra).to_bytes().to_vec();
+            (self.libpq.PQfreemem)(notify.cast());
+            Some(text)
+        }
+    }
+
+    fn lost(&self) -> Trouble {
+        Trouble::Lost(errors::lost(&self.message(), &self.place))
+    }
+}
+
+impl Drop for Link {
+    /// In a forked child nothing is sent: it would end the parent's session. There the socket is closed already, and the memory
+    /// is left.
+    fn drop(&mut self) {
+        let _changing = inherited::changing();
+        let ours = self.socket.take().is_none_or(|(_, serial)| inherited::is_ours(serial));
+        if ours && !self.conn.is_null() {
+            // SAFETY: ours, and given back once.
+            unsafe { (self.libpq.PQfinish)(self.conn) };
+        }
+    }
+}
+
+/// The connection string, if libpq understands it.
+fn checked_conninfo(libpq: &Libpq, target: &Target) -> Result<CString, Error> {
+    let conninfo = CString::new(&target.conninfo[..])
+        .map_err(|_| Error::new(Code::Invalid, "the connection string has a NUL in it"))?;
+    let mut message = ptr::null_mut();
+    // SAFETY: the string ends with NUL; what libpq gives is given back once.
+    unsafe {
+        let options = (libpq.PQconninfoParse)(conninfo.as_ptr(), &mut message);
+        if !options.is_null() {
+            (libpq.PQconninfoFree)(options);
+            return Ok(conninfo);
+        }
+        let said = string(message);
+        (libpq.PQfreemem)(message.cast());
+        Err(errors::of_conninfo(&said))
+    }
+}

@@ -1,0 +1,145 @@
+//! The tables and functions of a store: made once, and looked at by each connection.
+
+use super::{
+    errors::{self, Cure, SqlState, Trouble},
+    link::Link,
+    rows::Rows,
+};
+use crate::model::error::{Code, Error};
+use std::time::Instant;
+
+const SQL: &str = include_str!("schema.sql");
+const VERSION: i32 = 1;
+/// The oldest server that the tests of its makers still covered in 2025.
+const OLDEST_SERVER: i32 = 130_000;
+/// Sessions of processes that were killed are removed after so many days without a change.
+const SESSION_DAYS: u32 = 7;
+/// Of several processes that find no store one makes it.
+const MAKING: i64 = 0x6c69_6264_7373;
+
+/// The SQL that makes a store in this schema.
+fn sql(schema: &str) -> String {
+    SQL.replace("dss.", &format!("{schema}.")).replace("CREATE SCHEMA dss;", &format!("CREATE SCHEMA {schema};"))
+}
+
+/// Makes the store where there is none.
+pub fn make(link: &mut Link, schema: &str, deadline: Instant) -> Result<(), Error> {
+    check_server(link, deadline)?;
+    if !is_there(link, schema, deadline)? {
+        run(link, "BEGIN ISOLATION LEVEL READ COMMITTED", deadline)?;
+        run(link, &format!("SELECT pg_advisory_xact_lock({MAKING})"), deadline)?;
+        if !is_there(link, schema, deadline)? {
+            run(link, &sql(schema), deadline).map_err(|error| no_right_to_make(error, schema, link.place()))?;
+        }
+        run(link, "COMMIT", deadline)?;
+    }
+    look_at_store(link, schema, deadline)?;
+    let old = format!(
+        "DELETE FROM {schema}.session WHERE session_id IN (SELECT session_id FROM {schema}.session \
+         WHERE seen_us < {schema}.now_us() - {SESSION_DAYS} * 86400000000::int8 LIMIT 100)"
+    );
+    run(link, &old, deadline)?;
+    run(link, &format!("DELETE FROM {schema}.waiter WHERE until_us < {schema}.now_us()"), deadline).map(drop)
+}
+
+/// Whether the server, and the store on it, are such that this library can use them.
+pub fn look(link: &mut Link, schema: &str, deadline: Instant) -> Result<(), Error> {
+    check_server(link, deadline)?;
+    look_at_store(link, schema, deadline)
+}
+
+fn check_server(link: &mut Link, deadline: Instant) -> Result<(), Error> {
+    let (version, place) = (link.server_version(), link.place().to_owned());
+    if version < OLDEST_SERVER {
+        let text = format!(
+            "PostgreSQL at {place} is of version {}.{}: libdss needs {} or newer",
+            version / 10_000,
+            version % 10_000,
+            OLDEST_SERVER / 10_000
+        );
+        return Err(Error::new(Code::Unsupported, text));
+    }
+    let sql = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on', \
+               current_setting('default_transaction_isolation')";
+    let Some(rows) = run(link, sql, deadline)? else { return Err(strange_answer(&place)) };
+    if rows.text(0, 0) == "t" || rows.text(0, 1) == "t" {
+        let text = format!(
+            "PostgreSQL at {place} is a standby, or read-only for this role: name the primary, or all hosts of which one is \
+             (host=a,b)"
+        );
+        return Err(Error::new(Code::ReadOnly, text));
+    }
+    if rows.text(0, 2) != "read committed" {
+        // Behind a pooler this may not last; then transactions that meet are tried again.
+        run(link, "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED", deadline)?;
+    }
+    Ok(())
+}
+
+fn is_there(link: &mut Link, schema: &str, deadline: Instant) -> Result<bool, Error> {
+    let sql = format!(
+        "SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = '{schema}' AND c.relname = 'store'"
+    );
+    Ok(run(link, &sql, deadline)?.is_some_and(|rows| rows.len() > 0))
+}
+
+fn look_at_store(link: &mut Link, schema: &str, deadline: Instant) -> Result<(), Error> {
+    let rows = run(link, &format!("SELECT version FROM {schema}.store"), deadline)?;
+    let place = link.place();
+    match rows.as_ref().and_then(|rows| rows.text(0, 0).parse::<i32>().ok()) {
+        Some(VERSION) => Ok(()),
+        Some(version) if version > VERSION => {
+            let text =
+                format!("the store in schema {schema} of {place} was written by a newer libdss: use that version");
+            Err(Error::new(Code::Unsupported, text))
+        }
+        _ => Err(Error::new(Code::NotAStore, format!("schema {schema} of {place} is not a store of libdss"))),
+    }
+}
+
+fn run(link: &mut Link, sql: &str, deadline: Instant) -> Result<Option<Rows>, Error> {
+    link.run(sql, deadline).map_err(|trouble| match trouble {
+        Trouble::Unsent(error) | Trouble::Lost(error) => error,
+        Trouble::Refused { state, text } => refused(state, &text),
+    })
+}
+
+/// What a refusal means when a connection is begun.
+pub fn refused(state: SqlState, text: &str) -> Error {
+    match errors::cure(state, text) {
+        Cure::Fail(error) | Cure::Reconnect(error) | Cure::Busy(error) => error,
+        Cure::Again | Cure::Prepare | Cure::Resolve => Error::new(Code::Busy, format!("PostgreSQL at {text}")),
+    }
+}
+
+fn no_right_to_make(error: Error, schema: &str, place: &str) -> Error {
+    if error.code != Code::Denied {
+        return error;
+    }
+    let text = format!(
+        "there is no store in schema {schema} of {place} yet, and the role may not make one: let an administrator run schema.sql \
+         and its GRANTs (docs/stores.md), or GRANT CREATE ON DATABASE to the role"
+    );
+    Error::new(Code::Denied, text)
+}
+
+pub fn contended(place: &str) -> Error {
+    Error::new(Code::Busy, format!("PostgreSQL at {place}: others' transactions kept coming first"))
+}
+
+pub fn strange_answer(place: &str) -> Error {
+    Error::new(Code::NotAStore, format!("PostgreSQL at {place} gave an answer that is none of libdss's functions'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_has_the_name_that_was_asked_for() {
+        let sql = sql("site_a");
+        assert!(sql.contains("CREATE SCHEMA site_a;") && sql.contains("nextval('site_a.token')"));
+        assert!(!sql.contains(" dss."), "nothing of it is in another schema");
+    }
+}

@@ -1,0 +1,373 @@
+-- The store of libdss in a PostgreSQL database.
+--
+-- libdss makes it by itself at the first dss_init, where its role may create a schema. Elsewhere an administrator runs this file
+-- once (psql -1 -f schema.sql) and then lets the role in:
+--
+--   GRANT USAGE ON SCHEMA dss TO app;
+--   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA dss TO app;
+--   GRANT USAGE, SELECT ON SEQUENCE dss.token TO app;
+--   GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dss TO app;
+--
+-- For a schema of another name (schema=NAME in the connection string) replace "dss." by "NAME." and the name in the first line.
+-- Times with _us are microseconds since 1970 on this server's clock.
+
+CREATE SCHEMA dss;
+
+CREATE TABLE dss.store (version int4 NOT NULL);
+INSERT INTO dss.store VALUES (1);
+
+-- A lock that is held, or, where owner is NULL, the trace of one that ended badly (ending: 1 expired, 2 forced).
+CREATE TABLE dss.lock (
+    token int8 NOT NULL,
+    taken_us int8 NOT NULL,
+    refreshed_us int8 NOT NULL,
+    leased_us int8 NOT NULL,
+    ttl_ms int8 NOT NULL,            -- 0: it never expires
+    ending int2 NOT NULL,            -- of an entry: how the grant before it ended; of a trace: how it ended
+    lock_id bytea PRIMARY KEY,
+    owner bytea,
+    attempt bytea NOT NULL,
+    client bytea NOT NULL,
+    note bytea NOT NULL
+) WITH (fillfactor = 70);
+
+-- Tokens. Their high bits are the timeline of the server, so that a standby that was promoted, and may not have all that its
+-- former primary had, does not give one twice. After a restore from a dump raise it: SELECT setval('dss.token', ...).
+CREATE SEQUENCE dss.token AS int8 MAXVALUE 8796093022207;
+
+-- A process that has the store open: what its last batch was answered. A batch whose epoch is not the row's is void.
+CREATE TABLE dss.session (
+    epoch int8 NOT NULL,
+    batch int8 NOT NULL,
+    seen_us int8 NOT NULL,
+    session_id bytea PRIMARY KEY,
+    answer text NOT NULL
+) WITH (fillfactor = 20);
+
+-- Who waits for which locks, in the order of the tickets. Nothing rests on it but who is served first.
+CREATE UNLOGGED TABLE dss.waiter (
+    ticket int8 NOT NULL,
+    until_us int8 NOT NULL,          -- without a sign of life until then it is gone
+    keeps bool NOT NULL,             -- younger ones leave the lock to it
+    woken bool NOT NULL,
+    lock_id bytea NOT NULL,
+    name bytea NOT NULL,
+    PRIMARY KEY (lock_id, name)
+);
+CREATE SEQUENCE dss.ticket AS int8;
+
+-- A double holds microseconds exactly until the year 2255, and is counted with faster than a numeric.
+CREATE FUNCTION dss.now_us() RETURNS int8 LANGUAGE sql VOLATILE AS
+    $$ SELECT (date_part('epoch', clock_timestamp()) * 1000000)::int8 $$;
+
+-- A token greater than all that were granted before. To be called when the row is won.
+CREATE FUNCTION dss.mint() RETURNS int8 LANGUAGE sql VOLATILE AS $$
+    SELECT (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int8 << 43) + nextval('dss.token')
+$$;
+
+-- An entry as it is told to a client: names as hexadecimal digits.
+CREATE FUNCTION dss.told(e dss.lock) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN concat_ws(',', encode(e.owner, 'hex'), e.token, e.taken_us, e.refreshed_us, e.leased_us, e.ttl_ms, e.ending,
+        encode(e.client, 'hex'), encode(e.note, 'hex'));
+END $$;
+
+-- Tells the one who waits longest for the lock that it is free.
+CREATE FUNCTION dss.wake(p_id bytea, p_now_us int8) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_name bytea;
+BEGIN
+    SELECT w.name INTO v_name FROM dss.waiter w
+        WHERE w.lock_id = p_id AND w.until_us > p_now_us AND NOT w.woken ORDER BY w.ticket LIMIT 1;
+    IF FOUND THEN
+        UPDATE dss.waiter SET woken = true WHERE lock_id = p_id AND name = v_name;
+        PERFORM pg_notify('dss.released', encode(v_name, 'hex'));
+    END IF;
+END $$;
+
+-- Whether others wait for the lock who go before this one. Without a name, all of them do.
+CREATE FUNCTION dss.others_first(p_id bytea, p_name bytea, p_now_us int8) RETURNS bool LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM dss.waiter w WHERE w.lock_id = p_id AND w.until_us > p_now_us AND w.keeps
+        AND (p_name IS NULL OR w.ticket < (SELECT m.ticket FROM dss.waiter m WHERE m.lock_id = p_id AND m.name = p_name)));
+END $$;
+
+-- Takes locks: all of them, or with p_any one. Flags: 1 any, 2 resume, 4 behind those who wait, 8 in turn among them.
+-- p_is_locked: the rows are this transaction's already. Answers g;place,token,ending,ttl_ms;... or h;place,entry;... where a place
+-- without an entry is one that others wait for.
+CREATE FUNCTION dss.take(p_ids bytea[], p_owner bytea, p_attempt bytea, p_ttl_ms int8, p_note bytea, p_client bytea,
+    p_flags int4, p_name bytea, p_is_locked bool) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_locked bool := p_is_locked;
+    v_any bool := p_flags & 1 <> 0;
+    v_rank int4;              -- 1 this attempt's own, 2 the same owner's, 3 free, 4 in the way
+    v_best int4;
+    v_best_place int4;
+    v_exists bool;
+    v_row dss.lock;
+    v_now_us int8;
+    v_in_the_way text;
+    v_token int8;
+    v_answer text := 'g';
+    v_ending int2;
+    v_is_new bool;
+    v_count int4;
+BEGIN
+    -- Locks of which there is no trace, as nearly always.
+    IF cardinality(p_ids) = 1 THEN
+        v_is_new := p_flags & 12 = 0 OR NOT EXISTS (SELECT FROM dss.waiter w WHERE w.lock_id = p_ids[1]);
+    ELSE
+        v_is_new := NOT v_any AND p_flags & 12 = 0 AND NOT EXISTS (SELECT FROM dss.lock WHERE lock_id = ANY (p_ids));
+    END IF;
+    IF v_is_new THEN
+        v_now_us := dss.now_us();
+        v_token := dss.mint();
+        IF cardinality(p_ids) = 1 THEN
+            INSERT INTO dss.lock VALUES (v_token, v_now_us, v_now_us, v_now_us, p_ttl_ms, 0, p_ids[1], p_owner, p_attempt,
+                p_client, p_note) ON CONFLICT DO NOTHING;
+        ELSE
+            INSERT INTO dss.lock SELECT v_token, v_now_us, v_now_us, v_now_us, p_ttl_ms, 0, id, p_owner, p_attempt, p_client,
+                p_note FROM unnest(p_ids) AS u (id) ON CONFLICT DO NOTHING;
+        END IF;
+        GET DIAGNOSTICS v_count = ROW_COUNT;
+        IF v_count = cardinality(p_ids) THEN
+            -- Somebody who is none of us may have kept a place meanwhile: the lease begins, and the token is minted, when the row
+            -- is won.
+            IF dss.now_us() - v_now_us > 50000 THEN
+                v_token := dss.mint();
+                UPDATE dss.lock SET token = v_token, leased_us = dss.now_us() WHERE lock_id = ANY (p_ids);
+            END IF;
+            IF v_count = 1 THEN
+                RETURN 'g;0,' || v_token || ',0,' || p_ttl_ms;
+            END IF;
+            SELECT 'g' || string_agg(';' || place || ',' || v_token || ',0,' || p_ttl_ms, '') INTO v_answer
+                FROM generate_series(0, v_count - 1) AS s (place);
+            RETURN v_answer;
+        ELSIF v_count > 0 THEN
+            DELETE FROM dss.lock WHERE lock_id = ANY (p_ids) AND attempt = p_attempt;
+        END IF;
+    END IF;
+    LOOP
+        v_now_us := dss.now_us();
+        v_best := 4;
+        v_exists := false;
+        v_in_the_way := '';
+        FOR i IN 1 .. cardinality(p_ids) LOOP
+            SELECT * INTO v_row FROM dss.lock WHERE lock_id = p_ids[i];
+            v_rank := 3;
+            IF FOUND THEN
+                v_exists := true;
+                IF v_row.owner IS NOT NULL AND (v_row.ttl_ms = 0 OR v_row.leased_us + v_row.ttl_ms * 1000 > v_now_us) THEN
+                    v_rank := CASE WHEN v_row.attempt = p_attempt THEN 1
+                        WHEN p_flags & 2 <> 0 AND v_row.owner = p_owner THEN 2 ELSE 4 END;
+                END IF;
+            END IF;
+            IF v_rank = 4 THEN
+                v_in_the_way := v_in_the_way || ';' || i - 1 || ',' || dss.told(v_row);
+            ELSIF v_rank = 3 AND p_flags & 12 <> 0
+                AND dss.others_first(p_ids[i], CASE WHEN p_flags & 8 <> 0 THEN p_name END, v_now_us) THEN
+                v_rank := 4;
+                v_in_the_way := v_in_the_way || ';' || i - 1;
+            END IF;
+            IF v_rank < v_best THEN
+                v_best := v_rank;
+                v_best_place := i;
+            END IF;
+        END LOOP;
+        IF v_best = 4 OR (NOT v_any AND v_in_the_way <> '') THEN
+            RETURN 'h' || v_in_the_way;
+        END IF;
+        EXIT WHEN v_locked OR NOT v_exists;
+        PERFORM FROM dss.lock WHERE lock_id = ANY (p_ids) ORDER BY lock_id FOR UPDATE;
+        v_locked := true;
+    END LOOP;
+    FOR i IN 1 .. cardinality(p_ids) LOOP
+        CONTINUE WHEN v_any AND i <> v_best_place;
+        v_row := NULL;
+        IF v_exists THEN
+            SELECT * INTO v_row FROM dss.lock WHERE lock_id = p_ids[i];
+        END IF;
+        IF v_row.attempt = p_attempt AND v_row.owner IS NOT NULL THEN
+            v_answer := concat(v_answer, ';', i - 1, ',', v_row.token, ',', v_row.ending, ',', v_row.ttl_ms);
+            CONTINUE;
+        END IF;
+        v_ending := CASE WHEN v_row.token IS NULL THEN 0 WHEN v_row.owner IS NULL THEN v_row.ending
+            WHEN v_row.ttl_ms <> 0 AND v_row.leased_us + v_row.ttl_ms * 1000 <= v_now_us THEN 1 ELSE 4 END;
+        v_token := dss.mint();
+        INSERT INTO dss.lock VALUES (v_token, v_now_us,
+                CASE WHEN v_ending = 4 THEN greatest(v_now_us, v_row.refreshed_us + 1) ELSE v_now_us END,
+                v_now_us, p_ttl_ms, v_ending, p_ids[i], p_owner, p_attempt, p_client, p_note)
+            ON CONFLICT (lock_id) DO UPDATE SET token = excluded.token, taken_us = excluded.taken_us,
+                refreshed_us = excluded.refreshed_us, leased_us = excluded.leased_us, ttl_ms = excluded.ttl_ms,
+                ending = excluded.ending, owner = excluded.owner, attempt = excluded.attempt, client = excluded.client,
+                note = excluded.note;
+        -- As above.
+        IF dss.now_us() - v_now_us > 50000 THEN
+            v_token := dss.mint();
+            UPDATE dss.lock SET token = v_token, leased_us = dss.now_us() WHERE lock_id = p_ids[i];
+        END IF;
+        v_answer := concat(v_answer, ';', i - 1, ',', v_token, ',', v_ending, ',', p_ttl_ms);
+    END LOOP;
+    IF p_name IS NOT NULL THEN
+        DELETE FROM dss.waiter WHERE lock_id = ANY (p_ids) AND name = p_name;
+    END IF;
+    RETURN v_answer;
+END $$;
+
+-- Refreshes (p_kind 2), unlocks (3) or transfers (4) one lock, or takes an attempt back (5). Without an owner: whoever holds
+-- it. A token of 0 is not compared; p_seen_us >= 0 lets only a lock that was not refreshed since then be unlocked. Answers
+-- o,token,ending,ttl_ms; n,ending (no such lock); or d (another's), s (another token), r (refreshed since) with the entry.
+CREATE FUNCTION dss.change(p_kind int4, p_id bytea, p_owner bytea, p_token int8, p_seen_us int8, p_attempt bytea, p_to bytea,
+    p_client bytea) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_row dss.lock;
+    v_now_us int8;
+    v_waited_for bool;
+BEGIN
+    -- The owner's unlock, as nearly always.
+    IF p_kind = 3 AND p_owner IS NOT NULL AND p_seen_us < 0 THEN
+        v_now_us := dss.now_us();
+        DELETE FROM dss.lock WHERE lock_id = p_id AND owner = p_owner AND (p_token = 0 OR token = p_token)
+            AND (ttl_ms = 0 OR leased_us + ttl_ms * 1000 > v_now_us)
+            RETURNING token, ending, ttl_ms, (SELECT true FROM dss.waiter w WHERE w.lock_id = p_id LIMIT 1)
+            INTO v_row.token, v_row.ending, v_row.ttl_ms, v_waited_for;
+        IF FOUND THEN
+            IF v_waited_for THEN
+                PERFORM dss.wake(p_id, v_now_us);
+            END IF;
+            RETURN 'o,' || v_row.token || ',' || v_row.ending || ',' || v_row.ttl_ms;
+        END IF;
+    END IF;
+    SELECT * INTO v_row FROM dss.lock WHERE lock_id = p_id FOR UPDATE;
+    v_now_us := dss.now_us();
+    IF p_kind = 5 THEN
+        IF v_row.owner IS NULL OR v_row.attempt <> p_attempt THEN
+            RETURN 'n,0';
+        ELSIF v_row.ending IN (0, 3) THEN
+            DELETE FROM dss.lock WHERE lock_id = p_id;
+        ELSE
+            UPDATE dss.lock SET owner = NULL, ending = CASE WHEN ending = 4 THEN 2 ELSE ending END WHERE lock_id = p_id;
+        END IF;
+        PERFORM dss.wake(p_id, v_now_us);
+        RETURN 'o,0,0,0';
+    END IF;
+    IF v_row.token IS NULL THEN
+        RETURN 'n,0';
+    ELSIF v_row.owner IS NULL THEN
+        RETURN 'n,' || v_row.ending;
+    ELSIF v_row.ttl_ms <> 0 AND v_row.leased_us + v_row.ttl_ms * 1000 <= v_now_us THEN
+        RETURN 'n,1';
+    ELSIF p_kind = 4 AND v_row.attempt = p_attempt THEN
+        RETURN concat('o,', v_row.token, ',', v_row.ending, ',', v_row.ttl_ms);
+    ELSIF v_row.owner <> p_owner THEN
+        RETURN 'd,' || dss.told(v_row);
+    ELSIF p_token <> 0 AND v_row.token <> p_token THEN
+        RETURN 's,' || dss.told(v_row);
+    ELSIF p_kind = 3 AND p_seen_us >= 0 AND v_row.refreshed_us <> p_seen_us THEN
+        RETURN 'r,' || dss.told(v_row);
+    END IF;
+    IF p_kind = 2 THEN
+        UPDATE dss.lock SET leased_us = v_now_us, refreshed_us = greatest(v_now_us, refreshed_us + 1) WHERE lock_id = p_id;
+    ELSIF p_kind = 3 AND p_owner IS NOT NULL THEN
+        DELETE FROM dss.lock WHERE lock_id = p_id;
+        PERFORM dss.wake(p_id, v_now_us);
+    ELSIF p_kind = 3 THEN
+        UPDATE dss.lock SET owner = NULL, ending = 2 WHERE lock_id = p_id;
+        PERFORM dss.wake(p_id, v_now_us);
+    ELSE
+        v_row.token := dss.mint();
+        v_row.ending := 3;
+        UPDATE dss.lock SET owner = p_to, token = v_row.token, attempt = p_attempt, client = p_client, ending = 3,
+            taken_us = v_now_us, leased_us = v_now_us, refreshed_us = greatest(v_now_us, refreshed_us + 1)
+            WHERE lock_id = p_id;
+    END IF;
+    RETURN concat('o,', v_row.token, ',', v_row.ending, ',', v_row.ttl_ms);
+END $$;
+
+-- Does a batch of requests in one transaction, and answers each: now_us|answer|answer... . What is to be locked is locked first, in
+-- the order of its keys and ids, so that no two batches wait for each other. p_keys: a number for each lock that may have to be made,
+-- since a row that is not there can't be locked. p_rows: the ids whose rows are to be locked, where there is more than one.
+CREATE FUNCTION dss.apply(p_session bytea, p_epoch int8, p_batch int8, p_patience_ms int4, p_client bytea, p_keys int8[],
+    p_rows bytea[], p_kinds int4[], p_counts int4[], p_flags int4[], p_ttls int8[], p_owners bytea[], p_others bytea[],
+    p_attempts bytea[], p_names bytea[], p_ids bytea[], p_tokens int8[], p_seen int8[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_answer text;
+    v_one text;
+    v_changed bool := false;
+    v_first int4 := 0;
+    v_now_us int8;
+    v_locked bool;
+BEGIN
+    v_answer := set_config('lock_timeout', p_patience_ms::text, true);
+    -- A plan that was made while the table was small would read all of it when it is large. (As expressions, these take a tenth of
+    -- the time of a PERFORM.)
+    v_answer := set_config('enable_seqscan', 'off', true);
+    FOR i IN 1 .. cardinality(p_keys) LOOP
+        v_locked := pg_advisory_xact_lock(p_keys[i]) IS NULL;
+    END LOOP;
+    IF cardinality(p_rows) > 0 THEN
+        PERFORM FROM dss.lock WHERE lock_id = ANY (p_rows) ORDER BY lock_id FOR UPDATE;
+    END IF;
+    v_now_us := dss.now_us();
+    v_answer := v_now_us;
+    FOR r IN 1 .. cardinality(p_kinds) LOOP
+        IF p_kinds[r] = 1 THEN
+            v_one := dss.take(p_ids[v_first + 1 : v_first + p_counts[r]], p_owners[r], p_attempts[r], p_ttls[r], p_others[r],
+                p_client, p_flags[r], p_names[r], cardinality(p_rows) > 0);
+            v_changed := v_changed OR left(v_one, 1) = 'g';
+            v_answer := v_answer || '|' || v_one;
+        ELSE
+            v_answer := v_answer || '|e';
+            FOR i IN v_first + 1 .. v_first + p_counts[r] LOOP
+                v_one := dss.change(p_kinds[r], p_ids[i], p_owners[r], p_tokens[i], p_seen[i], p_attempts[r], p_others[r],
+                    p_client);
+                v_changed := v_changed OR left(v_one, 1) = 'o';
+                v_answer := v_answer || ';' || v_one;
+            END LOOP;
+        END IF;
+        v_first := v_first + p_counts[r];
+    END LOOP;
+    IF v_changed THEN
+        UPDATE dss.session SET batch = p_batch, answer = v_answer, seen_us = v_now_us
+            WHERE session_id = p_session AND epoch = p_epoch AND batch < p_batch;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'this batch is void' USING ERRCODE = 'DSS01';
+        END IF;
+    END IF;
+    RETURN v_answer;
+END $$;
+
+-- The locks that there are of these, and the clock: read before the locks, so that no lease that is refreshed in between is taken for
+-- over. One row has the clock alone.
+CREATE FUNCTION dss.look(p_ids bytea[], OUT r_now_us int8, OUT r_lock dss.lock) RETURNS SETOF record LANGUAGE plpgsql
+    SET enable_seqscan = off AS $$
+BEGIN
+    r_now_us := dss.now_us();
+    RETURN NEXT;
+    FOR r_lock IN SELECT * FROM dss.lock WHERE lock_id = ANY (p_ids) LOOP
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+-- Makes all batches of the session void that have not been done by now, and gives the number and the answer of the last one that
+-- was. Begins the session where there is none.
+CREATE FUNCTION dss.resolve(p_session bytea, p_epoch int8, OUT r_batch int8, OUT r_answer text) LANGUAGE plpgsql AS $$
+BEGIN
+    LOOP
+        -- One that was asked for late does not bring back an epoch that is over.
+        UPDATE dss.session SET epoch = greatest(epoch, p_epoch) WHERE session_id = p_session RETURNING batch, answer INTO r_batch, r_answer;
+        EXIT WHEN FOUND;
+        r_batch := 0;
+        r_answer := '';
+        INSERT INTO dss.session VALUES (p_epoch, 0, dss.now_us(), p_session, '') ON CONFLICT DO NOTHING;
+        EXIT WHEN FOUND;
+    END LOOP;
+END $$;
+
+-- Takes or keeps places in the queue: one for each name and lock.
+CREATE FUNCTION dss.stand(p_ids bytea[], p_names bytea[], p_keeps bool[], p_for_us int8) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO dss.waiter
+        SELECT nextval('dss.ticket'), dss.now_us() + p_for_us, s.keeps, false, s.id, s.name
+        FROM (SELECT * FROM unnest(p_ids, p_names, p_keeps) AS u (id, name, keeps) ORDER BY id, name) AS s
+        ON CONFLICT (lock_id, name) DO UPDATE SET until_us = excluded.until_us, keeps = excluded.keeps, woken = false;
+$$;

@@ -1,0 +1,187 @@
+//! The connection of a store to its server: made when it is needed, and made anew when it was lost.
+
+use super::{
+    arrays::{BOOLS, BYTEAS, INT8},
+    batch,
+    errors::{Trouble, no_answer},
+    link::{Link, Statement},
+    schema,
+};
+use crate::{
+    clock,
+    model::{error::Error, uri::postgres::Postgres as Target},
+};
+use std::{
+    ffi::CString,
+    fmt::Write,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+pub struct Server {
+    target: Target,
+    statements: Arc<Statements>,
+    link: Option<Link>,
+    /// It was of use before.
+    is_old: bool,
+    /// Why there is no link, and when to try again.
+    hindrance: Option<Error>,
+    pause: Duration,
+    place: String,
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(300);
+
+/// What is asked of the server, for a store in this schema.
+pub struct Statements {
+    schema: Box<str>,
+    pub apply: Statement,
+    pub read: Statement,
+    pub stand: Statement,
+}
+
+impl Statements {
+    pub fn of(schema: &str) -> Statements {
+        let statement =
+            |name, sql: String, types| Statement { name, sql: CString::new(sql).unwrap_or_default(), types };
+        let places: Vec<String> = (1..=batch::TYPES.len()).map(|place| format!("${place}")).collect();
+        let apply = format!("SELECT {schema}.apply({})", places.join(", "));
+        let read = format!(
+            "SELECT r_now_us, (r_lock).lock_id, (r_lock).owner, (r_lock).token, (r_lock).attempt, (r_lock).taken_us, \
+             (r_lock).refreshed_us, (r_lock).leased_us, (r_lock).ttl_ms, (r_lock).ending::int8, (r_lock).client, \
+             (r_lock).note FROM {schema}.look($1)"
+        );
+        let stand = format!("SELECT {schema}.stand($1, $2, $3, $4)");
+        Statements {
+            schema: schema.into(),
+            apply: statement(c"dss_apply_1", apply, batch::TYPES),
+            read: statement(c"dss_read_1", read, &[BYTEAS]),
+            stand: statement(c"dss_stand_1", stand, &[BYTEAS, BYTEAS, BOOLS, INT8]),
+        }
+    }
+
+    pub fn resolve(&self, session: &[u8; 16], epoch: i64) -> String {
+        format!("SELECT * FROM {}.resolve('{}', {epoch})", self.schema, bytea(session))
+    }
+
+    pub fn forget(&self, session: &[u8; 16]) -> String {
+        format!("DELETE FROM {}.session WHERE session_id = '{}'", self.schema, bytea(session))
+    }
+
+    pub fn leave(&self, name: &[u8; 16]) -> String {
+        format!("DELETE FROM {}.waiter WHERE name = '{}'", self.schema, bytea(name))
+    }
+}
+
+/// Bytes as a literal.
+pub fn bytea(bytes: &[u8]) -> String {
+    bytes.iter().fold("\\x".to_owned(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl Server {
+    /// Connects, and makes the schema where there is none. Here a refusal ends it at once.
+    pub fn open(target: &Target, statements: Arc<Statements>, deadline: Instant) -> Result<Server, Error> {
+        let (target, link, hindrance, pause) = (target.clone(), None, None, FIRST_PAUSE);
+        let mut server = Server { target, statements, link, is_old: false, hindrance, pause, place: String::new() };
+        let mut link = Link::connect(&server.target, deadline)?;
+        schema::make(&mut link, &server.target.schema, deadline)?;
+        server.place = link.place().to_owned();
+        server.link = Some(link);
+        server.prepare(deadline)?;
+        Ok(server)
+    }
+
+    /// A connection that works, as far as one can know. Tries until the deadline to make one.
+    pub fn link(&mut self, deadline: Instant) -> Result<(&mut Link, Arc<Statements>), Error> {
+        while self.link.is_none() {
+            if self.hindrance.is_some() {
+                let left = deadline.saturating_duration_since(clock::instant());
+                thread::sleep(self.pause.min(left));
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                if clock::instant() >= deadline {
+                    return Err(self.hindrance.clone().unwrap_or_else(|| no_answer(&self.place)));
+                }
+            }
+            if let Err(error) = self.connect(deadline) {
+                self.disconnect(error);
+            }
+        }
+        let statements = self.statements.clone();
+        match &mut self.link {
+            Some(link) => Ok((link, statements)),
+            None => Err(no_answer(&self.place)),
+        }
+    }
+
+    fn connect(&mut self, deadline: Instant) -> Result<(), Error> {
+        let mut link = Link::connect(&self.target, deadline)?;
+        schema::look(&mut link, &self.target.schema, deadline)?;
+        self.place = link.place().to_owned();
+        self.link = Some(link);
+        self.is_old = false;
+        self.prepare(deadline)?;
+        (self.hindrance, self.pause) = (None, FIRST_PAUSE);
+        Ok(())
+    }
+
+    /// A pooler has led us to a server process that does not know the statements: they are prepared there. Where that happens
+    /// again and again, they are sent as text from now on.
+    pub fn prepare_again(&mut self, deadline: Instant) -> Result<(), Error> {
+        const OFTEN: u32 = 3;
+        let Some(link) = &mut self.link else { return Ok(()) };
+        if link.forgets() < OFTEN {
+            return self.prepare(deadline);
+        }
+        link.send_text();
+        Ok(())
+    }
+
+    fn prepare(&mut self, deadline: Instant) -> Result<(), Error> {
+        let statements = self.statements.clone();
+        let Some(link) = &mut self.link else { return Ok(()) };
+        for statement in [&statements.apply, &statements.read, &statements.stand] {
+            link.prepare(statement, deadline).map_err(|trouble| match trouble {
+                Trouble::Unsent(error) | Trouble::Lost(error) => error,
+                Trouble::Refused { state, text } => schema::refused(state, &text),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The connection is of no use any more.
+    pub fn disconnect(&mut self, why: Error) {
+        self.link = None;
+        self.hindrance = Some(why.after_init());
+        if self.is_old {
+            // It worked until now: the first try to connect again need not wait.
+            (self.is_old, self.pause) = (false, Duration::ZERO);
+        } else if self.pause.is_zero() {
+            self.pause = FIRST_PAUSE;
+        }
+    }
+
+    /// Whether the connection has been of use before, so that another one may lead to another server.
+    pub fn is_old(&mut self) -> bool {
+        self.is_old
+    }
+
+    /// To be said when an answer has come.
+    pub fn was_of_use(&mut self) {
+        self.is_old = true;
+    }
+
+    /// The connection that there is, if any.
+    pub fn open_link(&mut self) -> Option<(&mut Link, Arc<Statements>)> {
+        let statements = self.statements.clone();
+        self.link.as_mut().map(|link| (link, statements))
+    }
+
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+}
