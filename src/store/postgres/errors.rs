@@ -57,6 +57,7 @@ pub fn cure(state: SqlState, text: &str) -> Cure {
         b"53300" => Cure::Reconnect(error(Code::Unreachable, ": raise max_connections, or use a pooler")),
         b"53100" => Cure::Fail(error(Code::NoSpace, "")),
         b"53200" => Cure::Fail(error(Code::NoMemory, ": the server has no memory")),
+        b"42P06" | b"42P07" => Cure::Fail(error(Code::NotAStore, ": something else has that name there")),
         b"42501" => Cure::Fail(error(Code::Denied, ": grant the role what schema.sql says (docs/stores.md)")),
         b"42P01" | b"3F000" | b"42883" | b"42703" => {
             Cure::Fail(error(Code::NotAStore, ": the schema is not, or no more, a store of libdss"))
@@ -87,10 +88,12 @@ pub fn of_connecting(message: &str, place: &str) -> Error {
     Error::new(code, format!("PostgreSQL at {place} can't be connected to: {said}: {advice}"))
 }
 
-/// The code in `FATAL:  28P01: password authentication failed`.
+/// The code in `FATAL:  28P01: password authentication failed`: five letters, of which one at least is a digit.
 fn state_in(said: &str) -> Option<[u8; 5]> {
-    let is_state =
-        |word: &&str| word.len() == 5 && word.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+    let is_state = |word: &&str| {
+        let legal = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
+        word.len() == 5 && word.bytes().all(legal) && word.bytes().any(|byte| byte.is_ascii_digit())
+    };
     let state = said.split(':').map(str::trim).find(is_state)?;
     state.as_bytes().try_into().ok()
 }

@@ -92,8 +92,7 @@ impl Lists {
              DECLARE locks NO SCROLL CURSOR FOR SELECT lock_id, owner, token, attempt, taken_us, refreshed_us, leased_us, \
              ttl_ms, ending::int8, client, note FROM {schema}.lock WHERE lock_id {compare} '{from}' {until} ORDER BY lock_id; \
              SELECT (date_part('epoch', clock_timestamp()) * 1000000)::int8, \
-             (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int8 << 43) + last_value \
-             FROM {schema}.token",
+             ({schema}.timeline() << 43) + last_value FROM {schema}.token",
             schema = self.schema,
             compare = if inclusive { ">=" } else { ">" },
         );

@@ -5,7 +5,7 @@
 --
 --   GRANT USAGE ON SCHEMA dss TO app;
 --   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA dss TO app;
---   GRANT USAGE, SELECT ON SEQUENCE dss.token TO app;
+--   GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA dss TO app;
 --   GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dss TO app;
 --
 -- For a schema of another name (schema=NAME in the connection string) replace "dss." by "NAME." and the name in the first line.
@@ -13,8 +13,9 @@
 
 CREATE SCHEMA dss;
 
-CREATE TABLE dss.store (version int4 NOT NULL);
-INSERT INTO dss.store VALUES (1);
+-- The version of this layout, and the highest timeline that tokens were minted on.
+CREATE TABLE dss.store (version int4 NOT NULL, timeline int8 NOT NULL);
+INSERT INTO dss.store VALUES (1, 0);
 
 -- A lock that is held, or, where owner is NULL, the trace of one that ended badly (ending: 1 expired, 2 forced).
 CREATE TABLE dss.lock (
@@ -32,8 +33,9 @@ CREATE TABLE dss.lock (
 ) WITH (fillfactor = 70);
 
 -- Tokens. Their high bits are the timeline of the server, so that a standby that was promoted, and may not have all that its
--- former primary had, does not give one twice. After a restore from a dump raise it: SELECT setval('dss.token', ...).
-CREATE SEQUENCE dss.token AS int8 MAXVALUE 8796093022207;
+-- former primary had, does not give one twice. Where a timeline is lower than one before (a dump that was restored elsewhere,
+-- pg_upgrade), dss.keep_rising() makes up for it by the sequence.
+CREATE SEQUENCE dss.token AS int8;
 
 -- A process that has the store open: what its last batch was answered. A batch whose epoch is not the row's is void.
 CREATE TABLE dss.session (
@@ -60,10 +62,26 @@ CREATE SEQUENCE dss.ticket AS int8;
 CREATE FUNCTION dss.now_us() RETURNS int8 LANGUAGE sql VOLATILE AS
     $$ SELECT (date_part('epoch', clock_timestamp()) * 1000000)::int8 $$;
 
+CREATE FUNCTION dss.timeline() RETURNS int8 LANGUAGE sql VOLATILE AS
+    $$ SELECT ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int8 $$;
+
 -- A token greater than all that were granted before. To be called when the row is won.
-CREATE FUNCTION dss.mint() RETURNS int8 LANGUAGE sql VOLATILE AS $$
-    SELECT (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int8 << 43) + nextval('dss.token')
-$$;
+CREATE FUNCTION dss.mint() RETURNS int8 LANGUAGE sql VOLATILE AS
+    $$ SELECT (dss.timeline() << 43) + nextval('dss.token') $$;
+
+-- To be called when a process opens the store.
+CREATE FUNCTION dss.keep_rising() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_highest int8;
+BEGIN
+    IF (SELECT timeline FROM dss.store) <> dss.timeline() THEN
+        SELECT timeline INTO v_highest FROM dss.store FOR UPDATE;
+        IF v_highest > dss.timeline() THEN
+            PERFORM setval('dss.token', nextval('dss.token') + ((v_highest - dss.timeline() + 1) << 43));
+        END IF;
+        UPDATE dss.store SET timeline = dss.timeline();
+    END IF;
+END $$;
 
 -- An entry as it is told to a client: names as hexadecimal digits.
 CREATE FUNCTION dss.told(e dss.lock) RETURNS text LANGUAGE plpgsql AS $$
