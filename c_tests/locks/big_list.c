@@ -62,12 +62,12 @@ static void *make_share(void *arg)
     struct dss_handle own;
 
     CHECK_RC(dss_init_uri(&own, test_uri()), 0);
-    for (begin = first; begin < first + LOCKS / MAKERS; begin += 1000) {
+    for (begin = first; begin < first + LOCKS / MAKERS; begin += 5000) {
         int i;
 
         for (i = 1; i < 10; i++)
-            make(&own, "holder", begin + i, 10, begin + 1000);
-        make(&own, "victim", begin, 10, begin + 1000);
+            make(&own, "holder", begin + i, 10, begin + 5000);
+        make(&own, "victim", begin, 10, begin + 5000);
     }
     dss_fini(&own);
     return NULL;
