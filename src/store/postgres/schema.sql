@@ -113,8 +113,10 @@ DECLARE
     v_is_new bool;
     v_count int4;
 BEGIN
-    -- Locks of which there is no trace, as nearly always.
-    IF cardinality(p_ids) = 1 THEN
+    -- Locks of which there is no trace, as nearly always. Who waits gives up its place below.
+    IF p_name IS NOT NULL THEN
+        v_is_new := false;
+    ELSIF cardinality(p_ids) = 1 THEN
         v_is_new := p_flags & 12 = 0 OR NOT EXISTS (SELECT FROM dss.waiter w WHERE w.lock_id = p_ids[1]);
     ELSE
         v_is_new := NOT v_any AND p_flags & 12 = 0 AND NOT EXISTS (SELECT FROM dss.lock WHERE lock_id = ANY (p_ids));
