@@ -71,7 +71,12 @@ impl Statements {
     }
 
     pub fn leave(&self, name: &[u8; 16]) -> String {
-        format!("DELETE FROM {}.waiter WHERE name = '{}'", self.schema, bytea(name))
+        let (schema, name) = (&self.schema, bytea(name));
+        // In the order in which they are locked by others, else two could wait for each other.
+        format!(
+            "WITH mine AS (SELECT lock_id, name FROM {schema}.waiter WHERE name = '{name}' ORDER BY lock_id FOR UPDATE) \
+             DELETE FROM {schema}.waiter w USING mine WHERE w.lock_id = mine.lock_id AND w.name = mine.name"
+        )
     }
 }
 
