@@ -92,6 +92,11 @@ impl Keys {
         self.below("session/", name)
     }
 
+    /// What all keys begin with, but the one of the store.
+    pub fn kinds(&self) -> [Vec<u8>; 4] {
+        ["lock/", "alive/", "session/", "wait/"].map(|kind| self.below(kind, b""))
+    }
+
     /// Those who wait for the lock.
     pub fn waiters(&self, id: &LockId) -> Vec<u8> {
         [&self.below("wait/", id.as_bytes())[..], &[0]].concat()

@@ -5,7 +5,7 @@
 --
 --   GRANT USAGE ON SCHEMA dss TO app;
 --   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA dss TO app;
---   GRANT USAGE, SELECT ON SEQUENCE dss.token TO app;
+--   GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA dss TO app;
 --   GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dss TO app;
 --
 -- For a schema of another name (schema=NAME in the connection string) replace "dss." by "NAME." and the name in the first line.
