@@ -96,7 +96,7 @@ postgres_standby() {
     guard "$1"
     folder=$1 place=$1/postgres
     make_place "$place"
-    as_server "$(postgres_bin)/pg_basebackup" -R --checkpoint=fast --no-sync -X stream -h 127.0.0.1 -p "$2" \
+    as_server "$(postgres_bin)/pg_basebackup" -R --checkpoint=fast --no-sync --no-manifest -X stream -h 127.0.0.1 -p "$2" \
         -U "$postgres_user" -D "$place/data" >>"$place/log" 2>&1 || stop "pg_basebackup failed: $(tail -n 5 "$place/log")"
     postgres_settings "$place" >>"$place/data/postgresql.conf"
     shift 2

@@ -158,6 +158,8 @@ static void check_overwritten(void)
 
     CHECK_RC(dss_init_uri(&handle, made("etcd://127.0.0.1:%d/%s", server_port(), name)), 0);
     CHECK_RC(dss_lock(&handle, "mine", "ann"), 0);
+    put(made("%s/lock/mine", name), "\005of a later time");
+    CHECK_RC(dss_lock_status(&handle, "mine", NULL, NULL), -EPROTONOSUPPORT);
     put(made("%s/lock/mine", name), "an apple");
     CHECK_RC(dss_lock_status(&handle, "mine", NULL, NULL), -EUCLEAN);
     check_says("mine");

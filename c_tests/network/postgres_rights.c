@@ -98,6 +98,7 @@ static void check_revoked(void)
 
     CHECK_RC(dss_init_uri(&handle, role_uri), 0);
     CHECK_RC(dss_lock(&handle, "held", "ann"), 0);
+    CHECK_RC(dss_lock_list(&handle, NULL, count, &(int){ 0 }), 0);
     do_sql(made("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM %s_app", schema, schema));
     begun = test_seconds();
     CHECK_RC(dss_unlock(&handle, "held", "ann"), -ENOTCONN);
@@ -105,6 +106,9 @@ static void check_revoked(void)
     check_says("grant");
     CHECK_RC(dss_lock(&handle, "new", "ann"), -ENOTCONN);
     CHECK_RC(dss_lock_status(&handle, "held", NULL, NULL), -ENOTCONN);
+    /* On the connection of the list before, then on a new one. */
+    CHECK_RC(dss_lock_list(&handle, NULL, count, &(int){ 0 }), -ENOTCONN);
+    check_says("permission denied");
     CHECK_RC(dss_lock_list(&handle, NULL, count, &(int){ 0 }), -ENOTCONN);
     check_says("permission denied");
     CHECK(test_seconds() - begun < AT_ONCE_S);

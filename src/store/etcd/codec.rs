@@ -148,7 +148,8 @@ pub fn encode(stored: &Stored) -> Vec<u8> {
 pub fn decode(id: &LockId, value: &[u8], revision: i64) -> Result<Stored, Error> {
     match value.first() {
         Some(&VERSION) => {}
-        Some(newer) if *newer > VERSION => {
+        // A letter is no version: it begins a text of somebody else.
+        Some(newer) if *newer > VERSION && *newer < b' ' => {
             let text = format!("lock {id} was written by a newer version of libdss: use that one");
             return Err(Error::new(Code::Unsupported, text));
         }

@@ -53,7 +53,9 @@ impl Lists {
                 match self.begin(&mut link, scan, deadline) {
                     Ok(found) => return Ok(self.snapshot(link, scan, found)),
                     Err(Trouble::Unsent(_) | Trouble::Lost(_)) => {}
-                    Err(Trouble::Refused { state, text }) => return Err(Fault::Failed(schema::refused(state, &text))),
+                    Err(Trouble::Refused { state, text }) => {
+                        return Err(Fault::Failed(schema::refused(state, &text).after_init()));
+                    }
                 }
             }
         }
