@@ -123,18 +123,23 @@ static void check_revoked(void)
 static void check_read_only(void)
 {
     const char *schema = own_name();
+    const char *set = made("ALTER ROLE %s_app SET default_transaction_read_only = on", schema);
+    const char *reset = made("ALTER ROLE %s_app RESET default_transaction_read_only", schema);
     struct dss_handle handle;
 
+    do_sql(set);
+    REFUSED(role_uri, -EROFS, "read-only", made("127.0.0.1:%s/dss_test", variable("DSS_TEST_POSTGRES_PORT")));
+    do_sql(reset);
+    /* A handle that is open comes to it with its next connection. */
     CHECK_RC(dss_init_uri(&handle, role_uri), 0);
-    do_sql(made("ALTER ROLE %s_app SET default_transaction_read_only = on", schema));
-    REFUSED(role_uri, -EROFS, "read-only", "127.0.0.1");
-    /* The one that is open comes to it with its next connection. */
+    do_sql(set);
     use(&handle);
     end_sessions(made("%s_app", schema));
     CHECK_RC(dss_lock(&handle, "new", "ann"), -EROFS);
     check_says("read-only");
-    do_sql(made("ALTER ROLE %s_app RESET default_transaction_read_only", schema));
+    do_sql(reset);
     use(&handle);
+    CHECK_RC(dss_lock_status(&handle, "new", NULL, NULL), -ENOLCK);
     dss_fini(&handle);
 }
 
