@@ -1,6 +1,6 @@
 #!/bin/sh
-# Tests the library as it is built for a site that wants one store alone: the code compiles and is clean with each choice of
-# stores; with SQLite alone there is nothing of the others in it, and whoever asks for them is told so.
+# Tests the library as it is built for a site that wants SQLite alone: clippy is content, there is nothing of the other stores in
+# it, and whoever asks for them is told so. It also compiles with other choices of stores.
 #
 # It is built in a folder of its own and hardly optimised: that is most of the time which the first run takes.
 set -eu
@@ -25,9 +25,9 @@ cargo_with() {
         --config profile.dev.package.libsqlite3-sys.opt-level=0 "$@"
 }
 
-for features in "" sqlite postgres etcd sqlite,postgres sqlite,etcd; do
-    cargo_with "$features" clippy -- -D warnings || fail "clippy is not content with the features \"$features\""
-done
+cargo_with "" check
+cargo_with sqlite,postgres check
+cargo_with sqlite clippy -- -D warnings
 
 cargo_with sqlite build
 library=$target/debug/libdss.so
