@@ -65,24 +65,30 @@ pub fn parse_keywords(text: &[u8]) -> Result<Uri, Error> {
     let mut ours = Vec::new();
     let mut conninfo = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some((key, value, setting, behind)) = next_setting(rest) {
+    while let Some(Setting { key, value, length }) = next_setting(rest) {
         if is_ours(key) {
             ours.push((key, Some(value)));
         } else {
             if key == b"dbname" && value.windows(3).any(|three| three == b"://") {
                 check_address(super::split_options(&value).0)?;
             }
-            conninfo.extend_from_slice(setting);
+            conninfo.extend_from_slice(&rest[..length]);
         }
-        rest = behind;
+        rest = &rest[length..];
     }
     conninfo.extend_from_slice(rest);
     store(conninfo, ours.into_iter())
 }
 
-/// A keyword, its value, the bytes that both take, and what stands behind them. None at the end, and where libpq will find
-/// fault with the string.
-fn next_setting(text: &[u8]) -> Option<(&[u8], Vec<u8>, &[u8], &[u8])> {
+struct Setting<'a> {
+    key: &'a [u8],
+    value: Vec<u8>,
+    /// How many bytes both take.
+    length: usize,
+}
+
+/// None at the end, and where libpq will find fault with the string.
+fn next_setting(text: &[u8]) -> Option<Setting<'_>> {
     let blanks = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
     let begin = blanks(0);
     let equals = begin + text[begin..].iter().position(|byte| *byte == b'=')?;
@@ -110,8 +116,7 @@ fn next_setting(text: &[u8]) -> Option<(&[u8], Vec<u8>, &[u8], &[u8])> {
             }
         }
     }
-    let place = place.min(text.len());
-    Some((key, value, &text[..place], &text[place..]))
+    Some(Setting { key, value, length: place.min(text.len()) })
 }
 
 fn store<'a>(conninfo: Vec<u8>, ours: impl Iterator<Item = (&'a [u8], Option<Vec<u8>>)>) -> Result<Uri, Error> {

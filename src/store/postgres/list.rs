@@ -48,16 +48,10 @@ impl Lists {
     pub fn open(&self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The server may have closed it since.
-        if let Some(mut link) = spare {
-            if link.notice_death().is_ok() {
-                match self.begin(&mut link, scan, deadline) {
-                    Ok(found) => return Ok(self.snapshot(link, scan, found)),
-                    Err(Trouble::Unsent(_) | Trouble::Lost(_)) => {}
-                    Err(Trouble::Refused { state, text }) => {
-                        return Err(Fault::Failed(schema::refused(state, &text).after_init()));
-                    }
-                }
-            }
+        if let Some(mut link) = spare
+            && let Ok(found) = self.begin(&mut link, scan, deadline)
+        {
+            return Ok(self.snapshot(link, scan, found));
         }
         let connect = || -> Result<Link, Error> {
             let mut link = Link::connect(&self.target, deadline)?;
@@ -86,7 +80,7 @@ impl Lists {
         let (from, inclusive) = scan.begin();
         let from = bytea(from);
         let until = match &scan.filter.id[..] {
-            id if id.is_empty() => String::new(),
+            [] => String::new(),
             id if scan.filter.id_is_prefix => {
                 end_of_prefix(id).map_or_else(String::new, |end| format!("AND lock_id < '{}'", bytea(&end)))
             }
