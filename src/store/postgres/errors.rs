@@ -62,6 +62,7 @@ pub fn cure(state: SqlState, text: &str) -> Cure {
         b"42P01" | b"3F000" | b"42883" | b"42703" => {
             Cure::Fail(error(Code::NotAStore, ": the schema is not, or no more, a store of libdss"))
         }
+        b"42P06" => Cure::Fail(error(Code::NotAStore, ", and is no store of libdss: name another one by schema=NAME")),
         [b'5', b'7', ..] | [b'0', b'8', ..] => Cure::Reconnect(error(Code::Unreachable, "")),
         _ => Cure::Fail(error(Code::Io, "")),
     }
@@ -113,6 +114,24 @@ pub fn of_system(error: &io::Error, place: &str) -> Error {
     Error::new(code, format!("the connection to PostgreSQL at {place}: {error}"))
 }
 
+/// What libpq has against the value of an option. One that is taken for a port may be a part of a password.
+pub fn of_options(said: &str) -> Option<Error> {
+    const BEGINNINGS: [&str; 7] = [
+        "invalid ",
+        "could not match ",
+        "definition of service ",
+        "service file ",
+        "syntax error in service file ",
+        "nested service specifications ",
+        "sslmode value ",
+    ];
+    let said = said.trim();
+    BEGINNINGS.iter().find(|begin| said.starts_with(**begin))?;
+    let is_port = said.starts_with("invalid") && said.contains("port");
+    let cause = if is_port { "a port is a number from 1 to 65535" } else { said };
+    Some(Error::new(Code::Invalid, format!("libpq does not understand the connection string: {cause}")))
+}
+
 /// What libpq has against a connection string. It may quote parts of it, and so of a password: only a keyword is repeated.
 pub fn of_conninfo(said: &str) -> Error {
     let unknown = ["invalid connection option \"", "invalid URI query parameter: \""]
@@ -144,6 +163,14 @@ mod tests {
         assert_eq!(code(&format!("{begin}Connection refused")), Code::Unreachable);
         assert_eq!(code(&format!("{begin}session is read-only")), Code::ReadOnly);
         assert_eq!(code("could not translate host name \"ABCDE\" to address"), Code::Unreachable);
+    }
+
+    #[test]
+    fn options_are_told_from_servers() {
+        assert!(of_options("invalid sslmode value: \"maybe\"\n").unwrap().text.contains("maybe"));
+        let text = of_options("invalid integer value \"secret\" for connection option \"port\"\n").unwrap().text;
+        assert!(text.contains("port") && !text.contains("secret"));
+        assert!(of_options("could not translate host name \"h\" to address").is_none());
     }
 
     #[test]

@@ -98,8 +98,13 @@ fn is_empty_schema(link: &mut Link, schema: &str, deadline: Instant) -> Result<b
 }
 
 fn look_at_store(link: &mut Link, schema: &str, deadline: Instant) -> Result<(), Error> {
-    let rows = run(link, &format!("SELECT version FROM {schema}.store"), deadline)?;
+    let rows = run(link, &format!("SELECT version FROM {schema}.store"), deadline);
     let place = link.place();
+    let not_a_store = || {
+        let text = format!("schema {schema} of {place} is not a store of libdss: name another one by schema=NAME");
+        Error::new(Code::NotAStore, text)
+    };
+    let rows = rows.map_err(|error| if error.code == Code::NotAStore { not_a_store() } else { error })?;
     match rows.as_ref().and_then(|rows| rows.text(0, 0).parse::<i32>().ok()) {
         Some(VERSION) => Ok(()),
         Some(version) if version > VERSION => {
@@ -107,7 +112,7 @@ fn look_at_store(link: &mut Link, schema: &str, deadline: Instant) -> Result<(),
                 format!("the store in schema {schema} of {place} was written by a newer libdss: use that version");
             Err(Error::new(Code::Unsupported, text))
         }
-        _ => Err(Error::new(Code::NotAStore, format!("schema {schema} of {place} is not a store of libdss"))),
+        _ => Err(not_a_store()),
     }
 }
 

@@ -161,7 +161,7 @@ impl Server {
     /// The connection is of no use any more.
     pub fn disconnect(&mut self, why: Error) {
         self.link = None;
-        self.hindrance = Some(why.after_init());
+        self.hindrance = Some(why);
         if self.is_old {
             // It worked until now: the first try to connect again need not wait.
             (self.is_old, self.pause) = (false, Duration::ZERO);
