@@ -57,7 +57,6 @@ pub fn cure(state: SqlState, text: &str) -> Cure {
         b"53300" => Cure::Reconnect(error(Code::Unreachable, ": raise max_connections, or use a pooler")),
         b"53100" => Cure::Fail(error(Code::NoSpace, "")),
         b"53200" => Cure::Fail(error(Code::NoMemory, ": the server has no memory")),
-        b"42P06" | b"42P07" => Cure::Fail(error(Code::NotAStore, ": something else has that name there")),
         b"42501" => Cure::Fail(error(Code::Denied, ": grant the role what schema.sql says (docs/stores.md)")),
         b"42P01" | b"3F000" | b"42883" | b"42703" => {
             Cure::Fail(error(Code::NotAStore, ": the schema is not, or no more, a store of libdss"))
