@@ -16,7 +16,7 @@ static void check_grants(void)
     const char *schema = own_name();
 
     do_sql(made("CREATE ROLE %s_app LOGIN", schema));
-    role_uri = made("postgresql://%s_app@127.0.0.1:%s/dss_test?schema=%s&timeout_ms=3000", schema,
+    role_uri = made("postgresql://%s_app@127.0.0.1:%s/dss_test?schema=%s&timeout_ms=2000", schema,
                     variable("DSS_TEST_POSTGRES_PORT"), schema);
     REFUSED(role_uri, -EACCES, schema, "schema.sql", made("127.0.0.1:%s/dss_test", variable("DSS_TEST_POSTGRES_PORT")));
 

@@ -58,12 +58,12 @@ impl Lists {
             schema::look(&mut link, &self.schema, deadline)?;
             Ok(link)
         };
-        let mut link = connect().map_err(|error| match error.after_init() {
-            error if error.code == Code::Unreachable => {
+        let mut link = connect().map_err(|error| match error.code {
+            Code::Unreachable => {
                 thread::sleep(PAUSE);
                 Fault::Busy(error)
             }
-            error => Fault::Failed(error),
+            _ => Fault::Failed(error.after_init()),
         })?;
         match self.begin(&mut link, scan, deadline) {
             Ok(found) => Ok(self.snapshot(link, scan, found)),
