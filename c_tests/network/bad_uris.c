@@ -26,7 +26,7 @@ static const struct bad_uri of_postgres[] = {
     {"postgres://127.0.0.1:1/db?colour=blue", -EINVAL, "colour"},
     {"dbname=db host=127.0.0.1 port=1 timeout_ms=soon", -EINVAL, "soon"},
     {"dbname=db host=127.0.0.1 port=1 colour=blue", -EINVAL, "colour"},
-    {"dbname='db", -EINVAL, "quoted"},
+    {"dbname='db", -EINVAL, "quotes"},
     {"postgresql://127.0.0.1:1/db?timeout_ms=2000", -ENOTCONN, "127.0.0.1"},
     {"postgres://127.0.0.1:1/db?timeout_ms=2000", -ENOTCONN, "127.0.0.1"},
     {"host=127.0.0.1 port=1 timeout_ms=2000", -ENOTCONN, "127.0.0.1"},
