@@ -124,11 +124,19 @@ static inline const char *test_server_(const char *variable)
     return value;
 }
 
+static pid_t test_process_;
+
+__attribute__((constructor)) static void test_begin_(void)
+{
+    test_process_ = getpid();
+}
+
 /* A part of the server that nobody else has, neither now nor in a later test whose process gets the same number. */
 static inline void test_server_uri_(char *uri, size_t size)
 {
     uint64_t unused = 0;
 
+    CHECK(getpid() == test_process_); /* a child that asks first would have a store of its own */
     CHECK(getrandom(&unused, sizeof(unused), 0) == (ssize_t)sizeof(unused));
     snprintf(uri, size, "%s%st_%d_%016llx",
              test_server_(test_store_is("postgres") ? "DSS_TEST_POSTGRES" : "DSS_TEST_ETCD"),
@@ -166,6 +174,33 @@ static inline char *test_with_option(const char *uri, const char *option)
 static inline char *test_uri_with(const char *option)
 {
     return test_with_option(test_uri(), option);
+}
+
+/* The connection string of another store of the test's kind and its own, in a buffer that the caller frees. */
+static inline char *test_other_uri(const char *name)
+{
+    const char *uri = test_uri();
+    size_t length = test_store_is("sqlite") ? (size_t)(strrchr(uri, '/') + 1 - uri) : strlen(uri);
+    size_t size = length + strlen(name) + sizeof("_.db");
+    char *other = malloc(size);
+
+    CHECK(other != NULL);
+    if (test_store_is("sqlite"))
+        snprintf(other, size, "%.*s%s.db", (int)length, uri, name);
+    else
+        snprintf(other, size, "%s_%s", uri, name);
+    return other;
+}
+
+/* The lease that is granted for one that was asked for: a store may round it up. etcd's has whole seconds, and two of them
+   at least. */
+static inline int64_t test_ttl_ms(int64_t asked_ms)
+{
+    int64_t rounded_ms = (asked_ms + 999) / 1000 * 1000;
+
+    if (!test_store_is("etcd") || asked_ms == 0)
+        return asked_ms;
+    return rounded_ms < 2000 ? 2000 : rounded_ms;
 }
 
 /* Waits for a child process and ends the test unless it exited with 0. */
@@ -241,6 +276,12 @@ static inline void test_check_owner(struct dss_handle *handle, const char *lock_
 static inline int64_t test_microseconds(struct timeval time)
 {
     return (int64_t)time.tv_sec * 1000000 + time.tv_usec;
+}
+
+/* How often to repeat something that costs many calls, which take longer where they have to go over a network. */
+static inline int test_calls(int otherwise, int on_a_server)
+{
+    return test_store_is_server() ? on_a_server : otherwise;
 }
 
 static inline double test_seconds(void)

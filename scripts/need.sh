@@ -116,7 +116,7 @@ install_servers() {
     echo 'create_main_cluster = false' | as_root tee "$no_cluster" >/dev/null
     install_packages "$@" || return
     case " $* " in
-    *' etcd-server '*) ! command -v systemctl >/dev/null || as_root systemctl --quiet disable etcd || true ;;
+    *' etcd-server '*) as_root env PATH="/usr/sbin:$PATH" update-rc.d etcd disable >/dev/null 2>&1 || true ;;
     esac
 }
 

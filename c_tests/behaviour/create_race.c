@@ -1,5 +1,5 @@
 /*
- * Proves: 32 processes that open the same new file at once all succeed, whoever comes to create it, and from the first
+ * Proves: 32 processes that open the same new store at once all succeed, whoever comes to create it, and from the first
  * moment on they share one set of locks.
  */
 #include <pthread.h>
@@ -27,14 +27,15 @@ static struct shared *make_shared(void)
     return shared;
 }
 
-static void open_and_lock(struct shared *shared, const char *path, int process)
+static void open_and_lock(struct shared *shared, const char *plain_uri, int process)
 {
     /* Under valgrind 32 processes need more than the ten seconds that a call has, for their computing alone. */
     int patience = test_repeat(10000, 60000);
     struct dss_handle handle;
-    char uri[1024], own[32];
+    char option[32], own[32], *uri;
 
-    snprintf(uri, sizeof(uri), "sqlite:%s?timeout_ms=%d", path, patience);
+    snprintf(option, sizeof(option), "timeout_ms=%d", patience);
+    uri = test_with_option(plain_uri, option);
     snprintf(own, sizeof(own), "process-%d", process);
     pthread_barrier_wait(&shared->barrier);
     CHECK_RC(dss_init_uri(&handle, uri), 0);
@@ -42,15 +43,16 @@ static void open_and_lock(struct shared *shared, const char *path, int process)
     shared->common_rc[process] = dss_lock(&handle, "common", own);
     CHECK(shared->common_rc[process] == 0 || shared->common_rc[process] == -EEXIST);
     dss_fini(&handle);
+    free(uri);
 }
 
-static void check_file(const struct shared *shared, const char *path)
+static void check_store(const struct shared *shared, const char *uri)
 {
     struct dss_handle handle;
     int winners = 0, i;
     char own[32];
 
-    CHECK_RC(dss_init_uri(&handle, path), 0);
+    CHECK_RC(dss_init_uri(&handle, uri), 0);
     for (i = 0; i < PROCESSES; i++) {
         snprintf(own, sizeof(own), "process-%d", i);
         test_check_owner(&handle, own, own);
@@ -63,7 +65,7 @@ static void check_file(const struct shared *shared, const char *path)
     dss_fini(&handle);
 }
 
-static void race_for(struct shared *shared, const char *path)
+static void race_for(struct shared *shared, const char *uri)
 {
     pid_t children[PROCESSES];
     int i;
@@ -72,26 +74,26 @@ static void race_for(struct shared *shared, const char *path)
         children[i] = fork();
         CHECK(children[i] >= 0);
         if (children[i] == 0) {
-            open_and_lock(shared, path, i);
+            open_and_lock(shared, uri, i);
             exit(0);
         }
     }
     test_join_all(children, PROCESSES);
-    check_file(shared, path);
+    check_store(shared, uri);
 }
 
 int main(void)
 {
-    int files = test_repeat(20, 2), i;
+    int stores = test_repeat(20, 2), i;
     struct shared *shared = make_shared();
 
-    for (i = 0; i < files; i++) {
-        char name[32], *path;
+    for (i = 0; i < stores; i++) {
+        char name[32], *uri;
 
-        snprintf(name, sizeof(name), "new-%d.db", i);
-        path = test_path(name);
-        race_for(shared, path);
-        free(path);
+        snprintf(name, sizeof(name), "new_%d", i);
+        uri = test_other_uri(name);
+        race_for(shared, uri);
+        free(uri);
     }
     return 0;
 }

@@ -18,19 +18,14 @@ static void check_refused(const char *uri, int rc)
     dss_fini(&handle);
 }
 
-/* The test's store with something added to its connection string. */
-static char *uri_with(const char *tail)
+/* The test's store with an option added to its connection string. */
+static void check_named(const char *option, const char *culprit, int rc)
 {
-    static char uri[1024];
+    char *uri = test_uri_with(option);
 
-    snprintf(uri, sizeof(uri), "%s%s", test_uri(), tail);
-    return uri;
-}
-
-static void check_named(const char *tail, const char *culprit, int rc)
-{
-    check_refused(uri_with(tail), rc);
-    (void)dss_init_uri(&(struct dss_handle){ NULL }, uri_with(tail));
+    check_refused(uri, rc);
+    (void)dss_init_uri(&(struct dss_handle){ NULL }, uri);
+    free(uri);
     if (strstr(dss_last_error(), culprit) == NULL) {
         fprintf(stderr, "%s is not named in: %s\n", culprit, dss_last_error());
         exit(1);
@@ -62,6 +57,8 @@ static int files_in(const char *path)
 
 int main(void)
 {
+    char *patient;
+
     CHECK(chdir(test_dir()) == 0);
 
     check_refused(NULL, -EINVAL);
@@ -74,24 +71,26 @@ int main(void)
     check_refused("sqlite:", -EINVAL);
     check_refused("sqlite:?timeout_ms=5", -EINVAL);
 
-    check_named("?colour=blue", "colour", -EINVAL);
-    check_named("?timeout_ms=5&colour=blue", "colour", -EINVAL);
-    check_named("?timeout_ms=", "timeout_ms", -EINVAL);
-    check_named("?timeout_ms", "timeout_ms", -EINVAL);
-    check_named("?timeout_ms=soon", "timeout_ms", -EINVAL);
-    check_named("?timeout_ms=-1", "timeout_ms", -ERANGE);
-    check_named("?timeout_ms=10s", "timeout_ms", -EINVAL);
-    check_named("?timeout_ms=99999999999999999999999999", "timeout_ms", -ERANGE);
+    check_named("colour=blue", "colour", -EINVAL);
+    check_named("timeout_ms=5&colour=blue", "colour", -EINVAL);
+    check_named("timeout_ms=", "timeout_ms", -EINVAL);
+    check_named("timeout_ms", "timeout_ms", -EINVAL);
+    check_named("timeout_ms=soon", "timeout_ms", -EINVAL);
+    check_named("timeout_ms=-1", "timeout_ms", -ERANGE);
+    check_named("timeout_ms=10s", "timeout_ms", -EINVAL);
+    check_named("timeout_ms=99999999999999999999999999", "timeout_ms", -ERANGE);
     if (test_store_is("sqlite")) {
-        check_named("?mode=0999", "mode", -EINVAL);
-        check_named("?mode=", "mode", -EINVAL);
-        check_named("?mode=rw", "mode", -EINVAL);
-        check_named("?mode=07777777", "mode", -EINVAL);
+        check_named("mode=0999", "mode", -EINVAL);
+        check_named("mode=", "mode", -EINVAL);
+        check_named("mode=rw", "mode", -EINVAL);
+        check_named("mode=07777777", "mode", -EINVAL);
     }
     CHECK(files_in(".") == 0);
 
     check_works(test_uri());
-    check_works(uri_with("?timeout_ms=5000"));
+    patient = test_uri_with("timeout_ms=5000");
+    check_works(patient);
+    free(patient);
     if (test_store_is("sqlite")) {
         check_works("bare.db");
         CHECK(access("bare.db", F_OK) == 0);

@@ -10,7 +10,7 @@
 #define LIMIT_S 0.050
 #define TIMES 5
 #define LEASES 8
-#define TTL_MS 1000
+#define TTL_MS test_ttl_ms(1000)
 /* The clocks of the lease and of this program tick together, but they are read one after the other. */
 #define CLOCKS_S 0.001
 
@@ -125,7 +125,7 @@ static void check_leases(struct dss_handle *handle)
 
     for (int i = 0; i < LEASES; i++) {
         const char *lock_id = leases[i].lock_id;
-        struct ask ask = {.ids = &lock_id, .count = 1, .owner = "holder", .ttl_ms = TTL_MS};
+        struct ask ask = {.ids = &lock_id, .count = 1, .owner = "holder", .ttl_ms = (uint64_t)TTL_MS};
 
         snprintf(leases[i].lock_id, sizeof(leases[i].lock_id), "lease %d", i);
         leases[i].handle = handle;
@@ -137,8 +137,8 @@ static void check_leases(struct dss_handle *handle)
     }
     for (int i = 0; i < LEASES; i++) {
         join_thread(leases[i].waiter);
-        CHECK(leases[i].got >= leases[i].asked + TTL_MS / 1e3 - CLOCKS_S);
-        add_figure(&late, leases[i].got - leases[i].granted - TTL_MS / 1e3);
+        CHECK(leases[i].got >= leases[i].asked + (double)TTL_MS / 1e3 - CLOCKS_S);
+        add_figure(&late, leases[i].got - leases[i].granted - (double)TTL_MS / 1e3);
         CHECK_RC(dss_unlock(handle, leases[i].lock_id, "waiter"), 0);
     }
     show_ms("after the end of a lease", &late);

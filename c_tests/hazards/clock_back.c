@@ -3,7 +3,8 @@
  *
  * A time stamp taken from the clock alone would be older than the one before, and whoever watches a lock's time stamp
  * to see that its holder lives would see nothing for an hour. A refresh makes it strictly newer, whatever the clock
- * says. The clock is ../preload/clock.c, or libfaketime, each told by a file.
+ * says. The clock is ../preload/clock.c, or libfaketime, each told by a file. (PostgreSQL has a clock of its own, which no
+ * client can set: there the time stamps go on as if nothing had happened.)
  */
 #include "clocks.h"
 
@@ -17,6 +18,14 @@ static void step_clock(int64_t *offset_us, int64_t step_us)
     *offset_us += step_us;
     set_clock(*offset_us);
     CHECK(llabs(now_us() - before - step_us) < 10 * 1000000);
+}
+
+/* Whether the time stamp is what the clock says that the store goes by, though it may have been stepped meanwhile. */
+static int is_believed(int64_t stamp_us, int64_t offset_us)
+{
+    int64_t expected_us = now_us() - (test_store_is("postgres") ? offset_us : 0);
+
+    return llabs(stamp_us - expected_us) < 10 * 1000000;
 }
 
 static int64_t stamp(struct dss_handle *handle)
@@ -49,7 +58,7 @@ static void steps_of_the_clock(void)
     CHECK_RC(dss_init_uri(&handle, test_uri()), 0);
     CHECK_RC(dss_lock(&handle, "drive", "ann"), 0);
     last = stamp(&handle);
-    CHECK(llabs(last - now_us()) < 10 * 1000000);
+    CHECK(is_believed(last, offset));
     last = refresh_strictly(&handle, last);
     step_clock(&offset, -HOUR);
     last = refresh_strictly(&handle, last);
@@ -64,7 +73,7 @@ static void steps_of_the_clock(void)
     step_clock(&offset, 4 * HOUR);
     last = refresh_strictly(&handle, last);
     /* A clock that has gone forward is believed again. */
-    CHECK(llabs(last - now_us()) < 10 * 1000000);
+    CHECK(is_believed(last, offset));
     step_clock(&offset, -2 * HOUR);
     (void)refresh_strictly(&handle, last);
     CHECK_RC(dss_unlock(&handle, "drive", "ann"), 0);

@@ -7,9 +7,9 @@
  */
 #include "hazard.h"
 
-#define TTL_MS 1000
+#define TTL_MS ((uint64_t)test_ttl_ms(1000))
 /* Several leases, in which a lock that is not renewed is lost for sure. */
-#define HOLD_MS 2200
+#define HOLD_MS ((int)(2 * TTL_MS) + 200)
 #define MANY 100
 #define AT_ONCE 50
 #define FORKS 200
@@ -141,7 +141,7 @@ static void one_child(void)
     nothing_is_lost(&handle, HOLD_MS);
     test_join(child);
     /* The end of the child, and its dss_fini() before that, took nothing away. */
-    nothing_is_lost(&handle, TTL_MS / 2);
+    nothing_is_lost(&handle, (int)TTL_MS / 2);
     CHECK(dss_event_fd(&handle) == parents_fd);
     CHECK_RC(dss_lock_left(&handle, "parent's", kept, NULL), 0);
     test_check_owner(&handle, "parent's", "parent");
@@ -199,7 +199,7 @@ static void many_forks(void)
         pause_at_random(&seed, 10000);
         nothing_is_lost(&handle, 0);
     }
-    nothing_is_lost(&handle, TTL_MS);
+    nothing_is_lost(&handle, (int)TTL_MS);
     for (int i = 0; i < MANY; i++) {
         const char *ids[] = {names[i]};
 

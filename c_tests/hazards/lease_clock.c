@@ -10,7 +10,7 @@
 
 #include <sys/mman.h>
 
-#define TTL_MS 2000
+#define TTL_MS 2000 /* which no store rounds up */
 /* How much later than its end a lease may be given to one who waits for it, on a machine that is busy. */
 #define LATE_MS 1500
 

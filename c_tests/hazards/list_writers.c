@@ -255,16 +255,22 @@ static void many_lists(void)
     dss_fini(&handle);
 }
 
-int main(void)
+static void check_file(void)
 {
     char *path = test_path("dss.db");
-    sqlite3 *db;
+    sqlite3 *db = host_open(path);
 
-    list_stands_still();
-    many_lists();
-    db = host_open(path);
     host_integrity(db);
     CHECK(sqlite3_close(db) == SQLITE_OK);
     free(path);
+}
+
+int main(void)
+{
+    (void)test_uri();
+    list_stands_still();
+    many_lists();
+    if (test_store_is("sqlite"))
+        check_file();
     return 0;
 }

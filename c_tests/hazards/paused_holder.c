@@ -11,9 +11,9 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#define TTL_MS 1000
+#define TTL_MS (test_ttl_ms(1000))
 #define LONG_TTL_MS 3600000
-#define STOPPED_MS 1500
+#define STOPPED_MS (TTL_MS + 500)
 
 static void take(struct dss_handle *handle, const char *lock_id, const char *owner, uint64_t flags, uint64_t ttl_ms,
                  struct dss_grant *grant)
@@ -149,13 +149,12 @@ static void check_unharmed(struct dss_handle *handle, const char *lock_id, const
 
 static void holder_comes_back(void)
 {
-    char *path = test_path("kept.db");
     struct holder lines;
     struct dss_handle handle;
     struct dss_grant anothers, retaken, resumed;
     pid_t holder;
 
-    lines.kept_uri = sqlite_uri(path, "");
+    lines.kept_uri = test_other_uri("kept");
     line_make(&lines.to_holder);
     line_make(&lines.from_holder);
     holder = spawn(be_stopped, &lines);
@@ -178,7 +177,6 @@ static void holder_comes_back(void)
     check_unharmed(&handle, "another's", "bob", anothers.token);
     dss_fini(&handle);
     free(lines.kept_uri);
-    free(path);
 }
 
 /* ---- Stops in the middle of calls. ---- */
@@ -194,33 +192,31 @@ struct scene {
 static struct scene *scene;
 
 /*
- * Takes its lock over again and again, so that it nearly always is inside such a call. Each victim has a file of its
- * own: one that is stopped in a transaction keeps all others waiting.
+ * Takes its lock over again and again, so that it nearly always is inside such a call. Each victim has a store of its
+ * own: one that is stopped in a transaction keeps all others of a file waiting.
  */
 static void take_over_and_over(void *arg)
 {
     double begin;
     struct dss_handle handle;
     struct dss_grant grant;
-    char *path, *uri, name[32];
+    char *uri, name[32];
 
-    snprintf(name, sizeof(name), "victim-%d.db", *(int *)arg);
-    path = test_path(name);
-    uri = sqlite_uri(path, "");
+    snprintf(name, sizeof(name), "victim_%d", *(int *)arg);
+    uri = test_other_uri(name);
     CHECK_RC(dss_init_uri(&handle, uri), 0);
     take(&handle, "drive", "ann", 0, TTL_MS, &grant);
     atomic_fetch_add(&scene->ready, 1);
     while (!atomic_load(&scene->over)) {
         begin = test_seconds();
         take(&handle, "drive", "ann", DSS_LOCK_RESUME, TTL_MS, &grant);
-        if (test_seconds() - begin > (STOPPED_MS - 100) / 1000.0)
+        if (test_seconds() - begin > (double)(STOPPED_MS - 100) / 1000.0)
             atomic_fetch_add(&scene->stopped_inside, 1);
         CHECK(grant.rc == 0 && grant.token != 0);
         CHECK(grant.left_ms > 0 && grant.left_ms <= TTL_MS);
     }
     dss_fini(&handle);
     free(uri);
-    free(path);
 }
 
 static void stop_all_for_a_while(const pid_t *victims, unsigned *seed)

@@ -76,6 +76,7 @@ int main(void)
     char *copy = test_path("copy.so");
     pid_t children[2];
 
+    (void)test_uri();
     copy_file(library_file(), copy);
     arena = arena_make();
     children[0] = spawn(use_two_copies, copy);

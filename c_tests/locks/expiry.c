@@ -8,12 +8,13 @@
  */
 #include "locks.h"
 
-#define TTL_MS 1000
+#define ASKED_MS 1000
+#define TTL_MS test_ttl_ms(ASKED_MS)
 
 /* Whether a lease that was asked for at this moment, in test_seconds(), may be over. */
 static int may_be_over(double asked)
 {
-    return test_seconds() - asked >= TTL_MS / 1000.0;
+    return test_seconds() - asked >= (double)TTL_MS / 1000.0;
 }
 
 static void check_live_before(struct dss_handle *handle)
@@ -24,7 +25,7 @@ static void check_live_before(struct dss_handle *handle)
 
     for (rounds = 0; rounds < 3; rounds++) {
         asked = test_seconds();
-        take(handle, "live", "ann", 0, TTL_MS);
+        take(handle, "live", "ann", 0, ASKED_MS);
         rc = dss_lock_status(handle, "live", NULL, NULL);
         CHECK(rc == 0 || may_be_over(asked));
         CHECK(look_up(handle, "live", &shown) || may_be_over(asked));
@@ -40,7 +41,7 @@ static void check_live_before(struct dss_handle *handle)
 static void check_gone_after(struct dss_handle *handle)
 {
     static const char *const ids[] = { "status", "refresh", "refreshv", "unlock", "unlockv", "force", "transfer", "z" };
-    struct dss_lock_opts opts = options(0, TTL_MS);
+    struct dss_lock_opts opts = options(0, ASKED_MS);
     struct dss_grant grants[COUNT(ids)];
     struct timeval stamp;
     struct shown shown;
@@ -82,7 +83,7 @@ static void check_gone_after(struct dss_handle *handle)
 static void check_old_lock(struct dss_handle *handle)
 {
     struct dss_filter filter = { .size = sizeof(filter), .lock_id = "old" };
-    struct dss_grant grant = take(handle, "old", "ann", 0, TTL_MS);
+    struct dss_grant grant = take(handle, "old", "ann", 0, ASKED_MS);
     struct shown shown;
     size_t cleaned = 0;
 
@@ -100,12 +101,12 @@ static void check_old_lock(struct dss_handle *handle)
 static int outlive(struct dss_handle *handle)
 {
     static const char *const ids[] = { "by the old call", "by token" };
-    struct dss_lock_opts opts = options(0, TTL_MS);
+    struct dss_lock_opts opts = options(0, ASKED_MS);
     struct dss_grant grants[2];
     double asked = test_seconds(), begun = asked;
 
     CHECK_RC(dss_lockv(handle, ids, 2, "ann", &opts, grants), 0);
-    while (test_seconds() - begun < 2.2 * TTL_MS / 1000) {
+    while (test_seconds() - begun < 2.2 * (double)TTL_MS / 1000) {
         double before = test_seconds();
         int old_rc = dss_lock_refresh(handle, ids[0], "ann"), rc = refresh(handle, ids[1], "ann", grants[1].token);
 
@@ -134,7 +135,7 @@ static void check_refresh_restarts(struct dss_handle *handle)
 static void check_left_counts_down(struct dss_handle *handle)
 {
     double asked = test_seconds(), granted, before;
-    struct dss_grant grant = take(handle, "left", "ann", 0, TTL_MS);
+    struct dss_grant grant = take(handle, "left", "ann", 0, ASKED_MS);
     int64_t left_ms = 0, last_ms = TTL_MS;
     int rc, is_gone;
 
@@ -147,14 +148,14 @@ static void check_left_counts_down(struct dss_handle *handle)
             break;
         CHECK(!is_gone);
         CHECK(left_ms > 0 && left_ms <= last_ms);
-        CHECK((double)left_ms <= TTL_MS - (before - granted) * 1000 + 1);
-        CHECK((double)left_ms >= TTL_MS - (test_seconds() - asked) * 1000 - 2);
+        CHECK((double)left_ms <= (double)TTL_MS - (before - granted) * 1000 + 1);
+        CHECK((double)left_ms >= (double)TTL_MS - (test_seconds() - asked) * 1000 - 2);
         last_ms = left_ms;
         sleep_ms(5);
     }
     CHECK_RC(rc, -ENOLCK);
     CHECK(left_ms == 0);
-    CHECK((test_seconds() - asked) * 1000 >= TTL_MS - 2);
+    CHECK((test_seconds() - asked) * 1000 >= (double)TTL_MS - 2);
     wait_until_over(handle, "left");
 }
 

@@ -32,13 +32,13 @@ static inline struct dss_lock_opts options(uint64_t flags, uint64_t ttl_ms)
     return opts;
 }
 
-/* Ends the test unless the grant is one of a lock with this lease; 0 stands for a lock that never expires. */
+/* Ends the test unless the grant is one of a lock for which this lease was asked; 0 stands for one that never expires. */
 static inline void check_granted(const struct dss_grant *grant, uint64_t ttl_ms)
 {
     CHECK(grant->rc == 0);
     CHECK(grant->token != 0 && grant->token < UINT64_C(1) << 63);
     CHECK(grant->left_ms > 0);
-    CHECK(ttl_ms == 0 ? grant->left_ms == INT64_MAX : grant->left_ms <= (int64_t)ttl_ms);
+    CHECK(ttl_ms == 0 ? grant->left_ms == INT64_MAX : grant->left_ms <= test_ttl_ms((int64_t)ttl_ms));
     CHECK(is_all(grant->reserved, 0, sizeof(grant->reserved)));
 }
 

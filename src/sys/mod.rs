@@ -12,6 +12,8 @@ pub mod panics;
 #[cfg(any(feature = "postgres", feature = "etcd"))]
 pub mod poll;
 pub mod signals;
+#[cfg(feature = "etcd")]
+pub mod socket;
 
 use std::{
     ffi::{CStr, CString, OsString},

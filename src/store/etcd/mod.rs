@@ -1,39 +1,300 @@
-//! The store on etcd.
+//! The store on etcd, through its JSON gateway.
+//!
+//! A batch becomes one transaction, or some: [`decide`] applies the rules to what this process believes of the locks, and
+//! [`txn`] has etcd do what comes of it if that is so. [`codec`] tells what the keys are. [`session`] makes sure that nothing is
+//! done twice, or later than its caller was told.
 
-use super::{Fault, Scan, Snapshot, Store, desks::Desks, pulse::Pulse, waiters::Waiters};
-use crate::model::{
-    error::{Code, Error},
-    request::{Outcome, Request},
-    uri,
+mod api;
+mod base64;
+mod codec;
+mod decide;
+mod errors;
+mod http;
+mod known;
+mod leases;
+mod list;
+mod news;
+mod pieces;
+mod queue;
+mod session;
+mod transport;
+mod txn;
+
+use super::{Fault, Remote, Scan, Snapshot, Store, desks::Desks, pulse::Pulse, waiters::Waiters};
+use crate::{
+    clock,
+    model::{
+        error::{Code, Error, Shown},
+        request::{Outcome, Reply, Request, Turn},
+        uri,
+    },
+    sys::panics,
 };
-use std::{sync::Arc, time::Instant};
+use api::{Range, Txn};
+use codec::Keys;
+use errors::Trouble;
+use http::{Client, Repeat};
+use known::Cache;
+use leases::Leases;
+use news::Watch;
+use pieces::Piece;
+use queue::Queue;
+use session::Session;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-pub struct Etcd {}
+pub struct Etcd {
+    table: Table,
+    remote: Remote,
+    /// In a process forked from this one, nothing of it is used.
+    process: u32,
+}
+
+/// What the transactions work with.
+struct Table {
+    client: Arc<Client>,
+    keys: Keys,
+    session: Session,
+    cache: Cache,
+    leases: Leases,
+    queue: Queue,
+    watch: Arc<Watch>,
+    /// Whether a server has answered last.
+    is_reached: bool,
+}
+
+/// A call without time for more makes one try of this length.
+const ONE_TRY: Duration = Duration::from_millis(300);
+
+/// How long the last things may take.
+const CLOSES_WITHIN: Duration = Duration::from_millis(500);
 
 impl Etcd {
-    pub fn open(_target: &uri::etcd::Etcd, _deadline: Instant) -> Result<Etcd, Fault> {
-        Err(Fault::Failed(Error::new(Code::Unsupported, "not yet")))
+    pub fn open(target: &uri::etcd::Etcd, deadline: Instant) -> Result<Etcd, Fault> {
+        let deadline = one_try(deadline);
+        let client = Arc::new(Client::new(target).map_err(Fault::Failed)?);
+        let keys = Keys::new(&target.prefix);
+        let at_first = |trouble: Trouble| Fault::Failed(trouble.error());
+        // The first connection, for which ureq can't make use of a certificate and a key that do not belong together.
+        let asked = panics::contain(|| client.check_version(deadline));
+        asked.unwrap_or_else(|_| Err(Trouble::NotSent(mismatched(target)))).map_err(at_first)?;
+        check_format(&client, &keys, target, deadline)?;
+        sweep(&client, &keys, deadline);
+        let session = Session::new(&keys).map_err(Fault::Failed)?;
+        let watch = Arc::new(Watch::new(target, client.clone(), keys.clone()));
+        let remote = Remote { waiters: Arc::new(Waiters::of_process()), news: watch.clone() };
+        let (cache, leases, queue) = (Cache::default(), Leases::default(), Queue::default());
+        let table = Table { client, keys, session, cache, leases, queue, watch, is_reached: true };
+        Ok(Etcd { table, remote, process: std::process::id() })
     }
 }
 
+fn mismatched(target: &uri::etcd::Etcd) -> Error {
+    let name = |path: &Option<PathBuf>| path.as_deref().unwrap_or(Path::new("")).display().to_string();
+    let (cert, key) = (name(&target.cert), name(&target.key));
+    Error::new(
+        Code::Invalid,
+        format!("cert={cert} and key={key} do not belong together: name the key of that certificate"),
+    )
+}
+
+fn one_try(deadline: Instant) -> Instant {
+    deadline.max(clock::instant() + ONE_TRY)
+}
+
+/// As the reason why nothing was done.
+fn failed(trouble: Trouble) -> Fault {
+    Fault::Failed(trouble.error().after_init())
+}
+
+/// Looks whether the keys below the prefix are a store of ours, or makes them one.
+fn check_format(client: &Client, keys: &Keys, target: &uri::etcd::Etcd, deadline: Instant) -> Result<(), Fault> {
+    let at_first = |trouble: Trouble| Fault::Failed(trouble.error());
+    let key = keys.store();
+    let mut look = Txn::default();
+    look.get(&key);
+    let mut found = client.read_again(&look, Repeat::WhileSilent, deadline).map_err(at_first)?.found;
+    if found.iter().all(Vec::is_empty) {
+        let mut make = Txn::default();
+        make.if_modified(&key, 0);
+        make.put(&key, codec::FORMAT, 0);
+        make.else_get(&key);
+        found = client.read(&make, deadline).map_err(at_first)?.found;
+    }
+    let Some(pair) = found.first().and_then(|pairs| pairs.first()) else { return Ok(()) };
+    let (name, version) = codec::FORMAT.split_at(4);
+    let prefix = &target.prefix;
+    if pair.value == codec::FORMAT {
+        return Ok(());
+    }
+    let newer = pair.value.strip_prefix(name).filter(|text| *text != version && text.iter().all(u8::is_ascii_digit));
+    let (code, text) = match newer {
+        Some(newer) => {
+            let newer = Shown(newer);
+            (Code::Unsupported, format!("the store /{prefix} has format {newer}, of a newer libdss: use that one"))
+        }
+        None => {
+            let value = Shown(&pair.value[..pair.value.len().min(40)]);
+            let text = format!(
+                "the key {prefix}/store holds \"{value}\": these are not a dss store's keys, choose another prefix"
+            );
+            (Code::NotAStore, text)
+        }
+    };
+    Err(Fault::Failed(Error::new(code, text)))
+}
+
+/// Removes some sessions of processes that were killed long ago. What fails here is left to the next one.
+fn sweep(client: &Client, keys: &Keys, deadline: Instant) {
+    let key = keys.session(b"");
+    let range = Range { key: &key, end: &codec::end_of(&key), limit: 32, revision: 0 };
+    let Ok(answer) = client.range(&range, deadline) else { return };
+    for pair in answer.found.iter().flatten().filter(|pair| session::is_old(&pair.value)) {
+        let mut txn = Txn::default();
+        txn.if_modified(&pair.key, pair.modified);
+        txn.delete(&pair.key);
+        let _ = client.read(&txn, deadline);
+    }
+}
+
+impl Table {
+    fn apply(&mut self, batch: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        self.find_out(deadline)?;
+        let mut pieces = pieces::split(batch);
+        for piece in &mut pieces {
+            piece.outcome = self.session.settled(piece.part());
+            self.enter_queue(piece, deadline);
+        }
+        let mut failure = None;
+        loop {
+            let part = pieces::next_part(&pieces);
+            if part.is_empty() {
+                break;
+            }
+            match self.do_part(&mut pieces, &part, deadline) {
+                Ok(()) => {}
+                Err(Fault::Unknown(error)) => {
+                    self.keep(&pieces);
+                    return Err(Fault::Unknown(error));
+                }
+                Err(fault) if !pieces.iter().any(is_written) => return Err(fault),
+                Err(Fault::Failed(error) | Fault::Busy(error)) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        for piece in &mut pieces {
+            self.session.told(piece.part());
+            self.let_others_first(piece, deadline);
+        }
+        Ok(pieces::join(batch, pieces, failure.as_ref()))
+    }
+
+    /// Keeps the answers of what was done until they are asked for again.
+    fn keep(&mut self, pieces: &[Piece<'_>]) {
+        for piece in pieces {
+            if let (Some(part), Some(outcome)) = (piece.part(), &piece.outcome) {
+                self.session.keep(part, outcome.clone());
+            }
+        }
+    }
+
+    /// Does what a request wants of the store's own queue. These are hints: a failure costs no more than the turn.
+    fn enter_queue(&mut self, piece: &mut Piece<'_>, deadline: Instant) {
+        match &*piece.request {
+            Request::Peek(wanted) => drop(self.take_place(wanted, deadline)),
+            Request::Leave { ids, name } => {
+                let _ = self.leave(ids, *name, deadline);
+                piece.outcome = Some(Ok(Reply::Withdrawn));
+            }
+            _ => {}
+        }
+    }
+
+    /// A waiter that finds its locks free leaves them to those who came before it; one that does not, waits for what is in the
+    /// way.
+    fn let_others_first(&mut self, piece: &mut Piece<'_>, deadline: Instant) {
+        let (Request::Peek(wanted), Some(outcome)) = (&*piece.request, &piece.outcome) else { return };
+        match outcome {
+            Ok(Reply::Granted(_)) if !matches!(wanted.turn, Turn::Now) => {
+                if let Ok(Some(found)) = self.others_first(wanted, outcome, deadline) {
+                    piece.outcome = Some(Ok(Reply::Refused(found)));
+                }
+            }
+            Ok(Reply::Refused(_)) => {
+                let held = wanted.ids.iter().filter_map(|id| Some((id, self.cache.get(id)?.lease())));
+                held.for_each(|(id, lease)| self.watch.note(id, lease));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether something was done for it that can't be taken back.
+fn is_written(piece: &Piece<'_>) -> bool {
+    piece.outcome.is_some() && !piece.request.is_read()
+}
+
 impl Store for Etcd {
-    fn apply(&mut self, _batch: &[&Request], _deadline: Instant) -> Result<Vec<Outcome>, Fault> {
-        Ok(Vec::new())
+    fn apply(&mut self, batch: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        let applied = self.table.apply(batch, one_try(deadline));
+        self.table.is_reached = match &applied {
+            Err(Fault::Failed(error) | Fault::Unknown(error)) => error.code != Code::Unreachable,
+            _ => true,
+        };
+        applied
     }
-    fn list(&mut self, _scan: &Scan, _deadline: Instant) -> Result<Snapshot, Fault> {
-        Err(Fault::Failed(Error::new(Code::Unsupported, "not yet")))
+
+    fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {
+        let table = &self.table;
+        list::begin(&table.client, &table.keys, scan, one_try(deadline)).map_err(failed)
     }
+
     fn waiters(&mut self) -> Arc<Waiters> {
-        Arc::new(Waiters::of_process())
+        self.remote.waiters.clone()
     }
+
     fn pulse(&mut self) -> Option<Arc<dyn Pulse>> {
         None
     }
+
     fn desks(&mut self) -> Option<Arc<Desks>> {
         None
     }
+
+    /// A fork may pass at any moment: what the child must not have is known to [`crate::sys::inherited`].
     fn suspend(&mut self) {}
-    fn check(&mut self, _deadline: Instant) -> Result<(), Fault> {
-        Ok(())
+
+    fn check(&mut self, deadline: Instant) -> Result<(), Fault> {
+        let mut txn = Txn::default();
+        txn.get(&self.table.keys.store());
+        let asked = self.table.client.read_again(&txn, Repeat::WhileSilent, one_try(deadline));
+        asked.map(drop).map_err(|trouble| Fault::Failed(trouble.error()))
+    }
+
+    fn remote(&self) -> Option<Remote> {
+        Some(self.remote.clone())
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        let table = &mut self.table;
+        if self.process != std::process::id() || !table.is_reached {
+            return;
+        }
+        let deadline = clock::instant() + CLOSES_WITHIN;
+        // Nothing that was lost may be done later.
+        if table.find_out(deadline).is_ok() && table.session.is_there() {
+            let mut txn = Txn::default();
+            txn.delete(table.session.key());
+            let _ = table.client.read(&txn, deadline);
+        }
+        table.leases.close(&table.client, deadline);
+        table.close_queue(deadline);
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     errors::{self, SqlState, Trouble},
     libpq::{self, Conn, Libpq, PgResult},
+    rows::{Rows, string},
 };
 use crate::{
     clock,
@@ -18,7 +19,7 @@ use crate::{
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
     os::fd::RawFd,
-    ptr, slice,
+    ptr,
     time::Instant,
 };
 
@@ -29,6 +30,9 @@ pub struct Link {
     socket: Option<(RawFd, inherited::Serial)>,
     /// host:port/database, for texts.
     place: String,
+    /// How often it did not know a prepared statement, and whether they are sent as text for that.
+    forgot: u32,
+    as_text: bool,
 }
 
 // SAFETY: libpq lets any one thread at a time use a connection.
@@ -39,12 +43,6 @@ pub struct Statement {
     pub name: &'static CStr,
     pub sql: CString,
     pub types: &'static [u32],
-}
-
-/// A result with rows.
-pub struct Rows {
-    libpq: &'static Libpq,
-    result: *mut PgResult,
 }
 
 /// The server's notes are for people at a terminal; libpq would print them.
@@ -59,7 +57,8 @@ impl Link {
         if target.conninfo.contains(&b',') {
             parameters.insert(0, (c"target_session_attrs", c"read-write"));
         }
-        let mut link = Link { libpq, conn: ptr::null_mut(), socket: None, place: String::new() };
+        let mut link =
+            Link { libpq, conn: ptr::null_mut(), socket: None, place: String::new(), forgot: 0, as_text: false };
         link.start(&parameters)?;
         link.finish_connecting(deadline)?;
         Ok(link)
@@ -188,13 +187,29 @@ impl Link {
         let lengths: Vec<c_int> = parameters.iter().map(|value| value.as_ref().map_or(0, Vec::len) as c_int).collect();
         let formats = vec![1; parameters.len()];
         let count = parameters.len() as c_int;
-        let (libpq, conn, name) = (self.libpq, self.conn, statement.name.as_ptr());
-        // SAFETY: three lists as long as said; libpq copies what they point to.
+        let (libpq, conn, as_text) = (self.libpq, self.conn, self.as_text);
+        let (name, sql, types) = (statement.name.as_ptr(), statement.sql.as_ptr(), statement.types.as_ptr());
+        // SAFETY: four lists as long as said; libpq copies what they point to.
         let send = || unsafe {
             let (values, lengths, formats) = (values.as_ptr(), lengths.as_ptr(), formats.as_ptr());
-            (libpq.PQsendQueryPrepared)(conn, name, count, values, lengths, formats, binary.into())
+            if as_text {
+                (libpq.PQsendQueryParams)(conn, sql, count, types, values, lengths, formats, binary.into())
+            } else {
+                (libpq.PQsendQueryPrepared)(conn, name, count, values, lengths, formats, binary.into())
+            }
         };
         self.exchange(send, deadline)?.ok_or_else(|| self.lost())
+    }
+
+    /// How often it has not known a statement, this time counted.
+    pub fn forgets(&mut self) -> u32 {
+        self.forgot += 1;
+        self.forgot
+    }
+
+    /// From now on statements are not prepared.
+    pub fn send_text(&mut self) {
+        self.as_text = true;
     }
 
     /// Runs a statement without parameters; its rows are in binary form.
@@ -243,7 +258,7 @@ impl Link {
         }
         // SAFETY: as above; the result is the caller's.
         let result = unsafe { (self.libpq.PQgetResult)(self.conn) };
-        Ok((!result.is_null()).then_some(Rows { libpq: self.libpq, result }))
+        Ok((!result.is_null()).then(|| Rows::of(self.libpq, result)))
     }
 
     fn await_for(&mut self, purpose: For, deadline: Instant) -> Result<(), Trouble> {
@@ -308,72 +323,6 @@ impl Drop for Link {
             unsafe { (self.libpq.PQfinish)(self.conn) };
         }
     }
-}
-
-impl Rows {
-    /// Whether it has rows, or why there are none.
-    fn check(&self, place: &str) -> Result<bool, Trouble> {
-        // SAFETY: the result is there.
-        match unsafe { (self.libpq.PQresultStatus)(self.result) } {
-            libpq::TUPLES_OK => Ok(true),
-            libpq::COMMAND_OK | libpq::EMPTY_QUERY => Ok(false),
-            _ => match (self.field(libpq::DIAG_SQLSTATE), self.field(libpq::DIAG_MESSAGE_PRIMARY)) {
-                (Some(state), text) => {
-                    let state = SqlState::of(state.as_bytes());
-                    Err(Trouble::Refused { state, text: format!("{place}: {}", text.unwrap_or_default()) })
-                }
-                (None, text) => Err(Trouble::Lost(errors::lost(&text.unwrap_or_default(), place))),
-            },
-        }
-    }
-
-    fn field(&self, code: c_int) -> Option<String> {
-        // SAFETY: the result is there; the string lives as long, and is copied.
-        unsafe {
-            let text = (self.libpq.PQresultErrorField)(self.result, code);
-            (!text.is_null()).then(|| string(text))
-        }
-    }
-
-    pub fn len(&self) -> usize {
-        // SAFETY: the result is there.
-        unsafe { (self.libpq.PQntuples)(self.result) as usize }
-    }
-
-    /// None for NULL, and where there is no such row or column.
-    pub fn bytes(&self, row: usize, column: usize) -> Option<&[u8]> {
-        let (r, c) = (row as c_int, column as c_int);
-        // SAFETY: the row and the column are there; the bytes live as long as the result.
-        unsafe {
-            let is_there = row < self.len() && c < (self.libpq.PQnfields)(self.result);
-            if !is_there || (self.libpq.PQgetisnull)(self.result, r, c) != 0 {
-                return None;
-            }
-            let length = (self.libpq.PQgetlength)(self.result, r, c) as usize;
-            Some(slice::from_raw_parts((self.libpq.PQgetvalue)(self.result, r, c).cast(), length))
-        }
-    }
-
-    pub fn text(&self, row: usize, column: usize) -> &str {
-        self.bytes(row, column).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or("")
-    }
-}
-
-impl Drop for Rows {
-    fn drop(&mut self) {
-        // SAFETY: ours, and given back once.
-        unsafe { (self.libpq.PQclear)(self.result) };
-    }
-}
-
-/// # Safety
-/// NULL, or a string that ends with NUL.
-unsafe fn string(text: *const c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: as the caller says.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().trim_end().to_owned()
 }
 
 /// The connection string, if libpq understands it.

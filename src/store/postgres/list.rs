@@ -81,7 +81,7 @@ impl Lists {
             id => format!("AND lock_id = '{}'", bytea(id)),
         };
         let sql = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; \
              DECLARE locks NO SCROLL CURSOR FOR SELECT lock_id, owner, token, attempt, taken_us, refreshed_us, leased_us, \
              ttl_ms, ending::int8, client, note FROM {schema}.lock WHERE lock_id {compare} '{from}' {until} ORDER BY lock_id; \
              SELECT (date_part('epoch', clock_timestamp()) * 1000000)::int8, \

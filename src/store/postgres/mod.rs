@@ -10,6 +10,8 @@ mod link;
 mod list;
 mod news;
 mod reads;
+#[allow(unsafe_code)]
+mod rows;
 mod schema;
 mod server;
 mod session;
@@ -71,8 +73,15 @@ impl Postgres {
         Ok(self.session.take_settled(requests))
     }
 
-    /// One transaction.
+    /// One transaction. Once it was sent and no answer has come, it stays unknown until that is found out.
     fn write_part(&mut self, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        self.try_to_write(part, deadline).map_err(|fault| match fault {
+            Fault::Busy(error) | Fault::Failed(error) if self.session.is_in_doubt() => Fault::Unknown(error),
+            fault => fault,
+        })
+    }
+
+    fn try_to_write(&mut self, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
         loop {
             // Whatever became of an earlier try is known from here on.
             if let Some(outcomes) = self.session.resolve(&mut self.server, deadline)? {
@@ -98,10 +107,7 @@ impl Postgres {
                 }
                 Err(Trouble::Lost(error)) => {
                     self.session.doubt(part);
-                    self.server.disconnect(error.clone());
-                    if clock::instant() >= deadline {
-                        return Err(Fault::Unknown(error));
-                    }
+                    self.server.disconnect(error);
                     continue;
                 }
             };
@@ -115,7 +121,8 @@ impl Postgres {
         match cure {
             Cure::Again if in_time => Ok(()),
             Cure::Again => Err(Fault::Busy(schema::contended(self.server.place()))),
-            Cure::Prepare => self.server.prepare(deadline).map_err(Fault::Busy),
+            Cure::Prepare if in_time => self.server.prepare_again(deadline).map_err(Fault::Busy),
+            Cure::Prepare => Err(Fault::Busy(schema::contended(self.server.place()))),
             Cure::Resolve => {
                 self.session.doubt(part);
                 Ok(())

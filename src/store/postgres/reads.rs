@@ -4,7 +4,8 @@ use super::{
     arrays::{bools, byteas, int8},
     batch::tick,
     errors::Trouble,
-    link::{Link, Rows},
+    link::Link,
+    rows::Rows,
     server::Statements,
 };
 use crate::{

@@ -2,7 +2,8 @@
 
 use super::{
     errors::{self, Cure, SqlState, Trouble},
-    link::{Link, Rows},
+    link::Link,
+    rows::Rows,
 };
 use crate::model::error::{Code, Error};
 use std::time::Instant;
@@ -37,7 +38,8 @@ pub fn make(link: &mut Link, schema: &str, deadline: Instant) -> Result<(), Erro
         "DELETE FROM {schema}.session WHERE session_id IN (SELECT session_id FROM {schema}.session \
          WHERE seen_us < {schema}.now_us() - {SESSION_DAYS} * 86400000000::int8 LIMIT 100)"
     );
-    run(link, &old, deadline).map(drop)
+    run(link, &old, deadline)?;
+    run(link, &format!("DELETE FROM {schema}.waiter WHERE until_us < {schema}.now_us()"), deadline).map(drop)
 }
 
 /// Whether the server, and the store on it, are such that this library can use them.

@@ -48,11 +48,10 @@ impl Statements {
             |name, sql: String, types| Statement { name, sql: CString::new(sql).unwrap_or_default(), types };
         let places: Vec<String> = (1..=batch::TYPES.len()).map(|place| format!("${place}")).collect();
         let apply = format!("SELECT {schema}.apply({})", places.join(", "));
-        // The moment of the statement is before that of its snapshot: no lease that is refreshed in between is taken for over.
         let read = format!(
-            "SELECT (date_part('epoch', statement_timestamp()) * 1000000)::int8, l.lock_id, l.owner, l.token, l.attempt, \
-             l.taken_us, l.refreshed_us, l.leased_us, l.ttl_ms, l.ending::int8, l.client, l.note \
-             FROM (SELECT 1) AS one LEFT JOIN {schema}.lock l ON l.lock_id = ANY ($1)"
+            "SELECT r_now_us, (r_lock).lock_id, (r_lock).owner, (r_lock).token, (r_lock).attempt, (r_lock).taken_us, \
+             (r_lock).refreshed_us, (r_lock).leased_us, (r_lock).ttl_ms, (r_lock).ending::int8, (r_lock).client, \
+             (r_lock).note FROM {schema}.look($1)"
         );
         let stand = format!("SELECT {schema}.stand($1, $2, $3, $4)");
         Statements {
@@ -130,8 +129,19 @@ impl Server {
         Ok(())
     }
 
-    /// Prepares the statements, also again where a pooler has led us to a server process that does not know them.
-    pub fn prepare(&mut self, deadline: Instant) -> Result<(), Error> {
+    /// A pooler has led us to a server process that does not know the statements: they are prepared there. Where that happens
+    /// again and again, they are sent as text from now on.
+    pub fn prepare_again(&mut self, deadline: Instant) -> Result<(), Error> {
+        const OFTEN: u32 = 3;
+        let Some(link) = &mut self.link else { return Ok(()) };
+        if link.forgets() < OFTEN {
+            return self.prepare(deadline);
+        }
+        link.send_text();
+        Ok(())
+    }
+
+    fn prepare(&mut self, deadline: Instant) -> Result<(), Error> {
         let statements = self.statements.clone();
         let Some(link) = &mut self.link else { return Ok(()) };
         for statement in [&statements.apply, &statements.read, &statements.stand] {

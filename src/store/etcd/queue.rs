@@ -1,0 +1,272 @@
+//! The store's own queue of those who wait: hints alone, which decide nothing but who goes first.
+//!
+//! A waiter has a key for each of its locks, made when it begins to wait and gone some seconds after its last sign. The older
+//! key goes first.
+
+use super::{
+    Table,
+    api::{Pair, Txn},
+    codec::{self, Keys},
+    errors::Trouble,
+    leases,
+};
+use crate::{
+    clock,
+    model::{
+        error::{Code, Error},
+        name::LockId,
+        request::{InQueue, InTheWay, Outcome, Reply, Request, Turn, Wanted},
+        rules::Change,
+    },
+};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// The places of this process's waiters.
+#[derive(Default)]
+pub struct Queue {
+    /// What their keys live with, and when it was started anew.
+    lease: Option<(i64, Instant)>,
+    places: HashMap<[u8; 16], Place>,
+}
+
+struct Place {
+    /// The revision at which its keys were made.
+    made: i64,
+    keeps: bool,
+}
+
+const TTL_S: u64 = 3;
+const KEPT_EACH: Duration = Duration::from_millis(1000);
+
+/// A look at those who wait for a lock, as part of a transaction.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Whose.
+    pub piece: usize,
+    pub id: LockId,
+    /// The name and the revision of the waiter itself, if it is one.
+    own: Option<([u8; 16], i64)>,
+}
+
+impl Check {
+    /// Makes it a condition that nobody goes first; false if there was no room.
+    pub fn ask(&self, keys: &Keys, txn: &mut Txn) -> bool {
+        let key = keys.waiters(&self.id);
+        let end = codec::end_of(&key);
+        let has_room = match self.own {
+            Some((_, made)) => txn.if_none_older(&key, &end, made),
+            None => txn.if_none(&key, &end),
+        };
+        has_room && txn.else_get_oldest(&key, &end)
+    }
+
+    /// Whether the oldest waiter has to be let through first.
+    pub fn is_behind(&self, keys: &Keys, oldest: Option<&Pair>) -> bool {
+        oldest.is_some_and(|oldest| {
+            let is_other =
+                self.own.is_none_or(|(name, made)| oldest.created < made && oldest.key != keys.waiter(&self.id, name));
+            is_other && oldest.value == b"1"
+        })
+    }
+}
+
+impl Queue {
+    /// What has to hold for a request that would get its locks.
+    pub fn checks(&self, piece: usize, request: &Request, outcome: &Outcome) -> Vec<Check> {
+        let (Request::Lock(wanted), Ok(Reply::Granted(grants))) = (request, outcome) else { return Vec::new() };
+        let own = match wanted.turn {
+            Turn::Now => return Vec::new(),
+            Turn::Behind => None,
+            Turn::Waits(InQueue { name, in_turn: true, .. }) => match self.places.get(&name) {
+                Some(place) => Some((name, place.made)),
+                None => return Vec::new(),
+            },
+            Turn::Waits(_) => return Vec::new(),
+        };
+        let taken = wanted.ids.iter().zip(grants).filter(|(_, grant)| grant.is_some());
+        taken.map(|(id, _)| Check { piece, id: id.clone(), own }).collect()
+    }
+
+    /// Those waiters have what they waited for, and their keys are gone, or go with the lease.
+    pub fn served(&mut self, served: &[(Vec<LockId>, [u8; 16])]) {
+        self.places.retain(|name, _| served.iter().all(|(_, other)| other != name));
+    }
+}
+
+impl Table {
+    /// Gives the waiter its place, or keeps it.
+    pub fn take_place(&mut self, wanted: &Wanted, deadline: Instant) -> Result<(), Trouble> {
+        let Turn::Waits(waits) = wanted.turn else { return Ok(()) };
+        let lease = self.waiting_lease(deadline)?;
+        let known = self.queue.places.get(&waits.name);
+        if known.is_some_and(|place| place.keeps == waits.keeps) {
+            return Ok(());
+        }
+        let mut revision = 0;
+        for ids in wanted.ids.chunks(super::pieces::IDS_IN_PART) {
+            let mut txn = Txn::default();
+            let value: &[u8] = if waits.keeps { b"1" } else { b"0" };
+            ids.iter().for_each(|id| {
+                txn.put(&self.keys.waiter(id, waits.name), value, lease);
+            });
+            match self.client.read(&txn, deadline) {
+                Ok(answer) => revision = answer.revision,
+                Err(Trouble::Refused(refusal)) if refusal.is_no_lease() => {
+                    self.forget_places();
+                    return Ok(());
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        let made = self.queue.places.get(&waits.name).map_or(revision, |place| place.made);
+        let place = Place { made, keeps: waits.keeps };
+        self.queue.places.insert(waits.name, place);
+        Ok(())
+    }
+
+    fn forget_places(&mut self) {
+        self.queue.lease = None;
+        self.queue.places.clear();
+    }
+
+    /// The lease of the waiters' keys. One that has run out has taken them along.
+    fn waiting_lease(&mut self, deadline: Instant) -> Result<i64, Trouble> {
+        let now = clock::instant();
+        if let Some((id, kept)) = self.queue.lease {
+            if now < kept + KEPT_EACH {
+                return Ok(id);
+            }
+            if self.client.keep_alive(id, deadline)?.is_some() {
+                self.queue.lease = Some((id, now));
+                return Ok(id);
+            }
+            self.forget_places();
+        }
+        let lease = self.client.grant(leases::random_id()?, TTL_S, deadline)?;
+        self.queue.lease = Some((lease.id, now));
+        Ok(lease.id)
+    }
+
+    /// Whether older waiters go first, so that a look which finds the locks free has to say otherwise.
+    pub fn others_first(
+        &mut self,
+        wanted: &Wanted,
+        outcome: &Outcome,
+        deadline: Instant,
+    ) -> Result<Option<InTheWay>, Trouble> {
+        let request = Request::Lock(Arc::new(wanted.clone()));
+        let checks = match wanted.any {
+            // Any of those that are free would do: so all of them are looked at.
+            true => self.queue.checks(0, &request, &Ok(Reply::Granted(vec![Some(NO_GRANT); wanted.ids.len()]))),
+            false => self.queue.checks(0, &request, outcome),
+        };
+        if checks.is_empty() {
+            return Ok(None);
+        }
+        let mut txn = Txn::default();
+        for check in &checks {
+            let key = self.keys.waiters(&check.id);
+            txn.get_oldest(&key, &codec::end_of(&key));
+        }
+        let answer = self.client.read(&txn, deadline)?;
+        let behind =
+            checks.iter().zip(&answer.found).filter(|(check, pairs)| check.is_behind(&self.keys, pairs.first()));
+        let blocked: HashSet<LockId> = behind.map(|(check, _)| check.id.clone()).collect();
+        let stands_back = if wanted.any { blocked.len() == checks.len() } else { !blocked.is_empty() };
+        Ok(stands_back.then(|| refusal(&wanted.ids, &blocked)))
+    }
+
+    /// Gives up a place.
+    pub fn leave(&mut self, ids: &[LockId], name: [u8; 16], deadline: Instant) -> Result<(), Trouble> {
+        self.queue.places.remove(&name);
+        let mut txn = Txn::default();
+        ids.iter().for_each(|id| {
+            txn.delete(&self.keys.waiter(id, name));
+        });
+        self.client.read(&txn, deadline).map(drop)
+    }
+
+    pub fn close_queue(&mut self, deadline: Instant) {
+        let lease = self.queue.lease.take();
+        lease.iter().for_each(|(id, _)| leases::revoke(&self.client, *id, deadline));
+    }
+}
+
+const NO_GRANT: crate::model::request::Grant =
+    crate::model::request::Grant { token: 0, ttl_ms: 0, before: crate::model::lock::End::Unlocked };
+
+/// Which of its ids a request may have, in view of those that it has to leave to others.
+pub enum Choice {
+    All,
+    /// A request for some of them, and their places.
+    Some(Request, Vec<usize>),
+    None,
+}
+
+/// Who is content with any of several takes one that nobody else waits for.
+pub fn without(request: &Request, blocked: &HashSet<LockId>) -> Choice {
+    let Request::Lock(wanted) = request else { return Choice::All };
+    if !wanted.any || blocked.is_empty() {
+        return Choice::All;
+    }
+    let places: Vec<usize> = (0..wanted.ids.len()).filter(|place| !blocked.contains(&wanted.ids[*place])).collect();
+    if places.is_empty() {
+        return Choice::None;
+    }
+    let ids = places.iter().map(|place| wanted.ids[*place].clone()).collect();
+    Choice::Some(Request::Lock(Arc::new(Wanted { ids, ..(**wanted).clone() })), places)
+}
+
+/// What was decided of some ids, told of all.
+pub fn widen((changes, outcome): (Vec<Change>, Outcome), places: &[usize], count: usize) -> (Vec<Change>, Outcome) {
+    let changes = changes.into_iter().map(|change| match change {
+        Change::Put(place, record) => Change::Put(places[place], record),
+        Change::Remove(place) => Change::Remove(places[place]),
+    });
+    let outcome = outcome.map(|reply| match reply {
+        Reply::Granted(grants) => {
+            let mut all = vec![None; count];
+            places.iter().zip(grants).for_each(|(place, grant)| all[*place] = grant);
+            Reply::Granted(all)
+        }
+        Reply::Refused(found) => {
+            let which =
+                (0..places.len()).filter(|bit| found.which >> bit & 1 == 1).fold(0, |all, bit| all | 1 << places[bit]);
+            Reply::Refused(InTheWay { which, ..found })
+        }
+        other => other,
+    });
+    (changes.collect(), outcome)
+}
+
+/// The answer to a request for all of its locks, of which others wait for some, and longer.
+pub fn stands_back(request: &Request, outcome: &Outcome, blocked: Option<&HashSet<LockId>>) -> Option<InTheWay> {
+    let (Request::Lock(wanted), Ok(Reply::Granted(_)), Some(blocked)) = (request, outcome, blocked) else {
+        return None;
+    };
+    let has_to = !wanted.any && !blocked.is_empty();
+    has_to.then(|| refusal(&wanted.ids, blocked))
+}
+
+/// With no locks named, all are left to others.
+pub fn refusal(ids: &[LockId], blocked: &HashSet<LockId>) -> InTheWay {
+    let is_blocked = |id: &LockId| blocked.is_empty() || blocked.contains(id);
+    let which = ids.iter().enumerate().filter(|(_, id)| is_blocked(id)).fold(0, |all, (bit, _)| all | 1 << bit);
+    let text = "others wait for it longer: call with wait_ms to stand behind them";
+    InTheWay { which, free_in_us: None, error: Error::new(Code::Held, text) }
+}
+
+/// A waiter that has its locks.
+pub fn served(request: &Request, outcome: &Outcome) -> Option<(Vec<LockId>, [u8; 16])> {
+    match (request, outcome) {
+        (Request::Lock(wanted), Ok(Reply::Granted(_))) => match wanted.turn {
+            Turn::Waits(waits) => Some((wanted.ids.clone(), waits.name)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
