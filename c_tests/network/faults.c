@@ -7,12 +7,14 @@
  *   - without, it ends within its time, and 0 only with the change, an error but -EINPROGRESS only without it; when contact
  *     has returned and the handle was used once, no lock is left that its caller was not told of, and others can have it;
  *   - a request that reaches the server seconds after its caller gave up changes nothing once the handle was in contact.
+ *
+ *   faults broken | late
  */
 #include "network/calls.h"
 #include "network/proxy.h"
 
-#define LONG_MS 8000
-#define SHORT_MS 500
+#define SHORT_MS 250
+#define SHORT "timeout_ms=250"
 #define LATE_MS 3000
 #define SKIPS 3
 
@@ -126,7 +128,7 @@ static uint64_t token_now(const char *id)
 }
 
 /* The request stays on its way, and the server gets it when its caller has long been told. */
-static void late(const struct call *call)
+static void be_late(const struct call *call)
 {
     const char *id = next_id(), *fault = "late";
     int rc, skip = 0;
@@ -147,11 +149,48 @@ static void late(const struct call *call)
     CHECK_HERE(token_now(id) == token);
 }
 
-int main(void)
+/* Each with a proxy of its own, all at once: most of it is waiting. */
+static pid_t start_late(const struct call *call, int first)
 {
-    proxy_start_for_store(&proxy);
-    char *long_uri = proxy_uri(&proxy, "timeout_ms=8000"), *short_uri = proxy_uri(&proxy, "timeout_ms=500");
+    pid_t child = fork();
+    char *uri;
 
+    CHECK(child >= 0);
+    if (child != 0)
+        return child;
+    number = first;
+    proxy_start_for_store(&proxy);
+    uri = proxy_uri(&proxy, SHORT);
+    CHECK_RC(dss_init_uri(&direct, test_uri()), 0);
+    CHECK_RC(dss_init_uri(&hasty, uri), 0);
+    be_late(call);
+    dss_fini(&hasty);
+    dss_fini(&direct);
+    free(uri);
+    proxy_stop(&proxy);
+    end_child();
+    return 0;
+}
+
+static void late(void)
+{
+    pid_t children[CALLS];
+    size_t count = 0;
+
+    for (size_t i = 0; i < CALLS; i++) {
+        if (calls[i].is_done != NULL)
+            children[count++] = start_late(&calls[i], 10000 * (int)(i + 1));
+    }
+    test_join_all(children, count);
+}
+
+static void broken(void)
+{
+    char *long_uri, *short_uri;
+
+    proxy_start_for_store(&proxy);
+    long_uri = proxy_uri(&proxy, "timeout_ms=8000");
+    short_uri = proxy_uri(&proxy, SHORT);
     CHECK_RC(dss_init_uri(&direct, test_uri()), 0);
     CHECK_RC(dss_init_uri(&patient, long_uri), 0);
     CHECK_RC(dss_init_uri(&hasty, short_uri), 0);
@@ -162,8 +201,6 @@ int main(void)
             given_up(&calls[i], faults[j].mode, faults[j].name, 0);
         }
         given_up(&calls[i], PROXY_HOLD_RESPONSE, "the answer is kept", 0);
-        if (calls[i].is_done != NULL)
-            late(&calls[i]);
     }
     dss_fini(&hasty);
     dss_fini(&patient);
@@ -171,5 +208,15 @@ int main(void)
     free(short_uri);
     free(long_uri);
     proxy_stop(&proxy);
+}
+
+int main(int count, char **arguments)
+{
+    CHECK(count == 2);
+    (void)test_uri();
+    if (strcmp(arguments[1], "late") == 0)
+        late();
+    else
+        broken();
     return 0;
 }

@@ -34,14 +34,15 @@ impl Handle {
         inside: &mut Inside,
     ) -> Result<i32, Error> {
         let session = self.session(clock::instant() + self.timeout, inside)?;
-        let mut snapshot = self.snapshot(&session, &Scan { filter, ..Scan::default() }, inside)?;
-        while let Some(page) = self.turn(&session, &mut snapshot, inside)? {
+        let (mut snapshot, mut next) = self.begin(&session, &Scan { filter, ..Scan::default() }, inside)?;
+        while let Some(page) = next {
             let tick = snapshot.tick;
             let answer =
                 inside.outside(|| page.iter().map(|(id, entry)| show(&listed(id, entry, tick))).find(|rc| *rc != 0))?;
             if let Some(rc) = answer {
                 return Ok(rc);
             }
+            next = self.turn(&session, &mut snapshot, inside)?;
         }
         Ok(0)
     }
@@ -72,15 +73,16 @@ impl Handle {
     }
 
     fn next_page(&self, session: &Session, scan: &mut Scan, inside: &mut Inside) -> Result<Option<Page>, Error> {
-        let mut snapshot = self.snapshot(session, scan, inside)?;
+        let (mut snapshot, mut next) = self.begin(session, scan, inside)?;
         scan.granted_before.get_or_insert(snapshot.last_token);
-        while let Some(page) = self.turn(session, &mut snapshot, inside)? {
+        while let Some(page) = next {
             if let Some((last, _)) = page.last() {
                 scan.after = Some(last.clone());
                 return Ok(Some((snapshot.tick, page)));
             }
             // Nothing was found among many; a fork may pass.
             inside.outside(|| ())?;
+            next = self.turn(session, &mut snapshot, inside)?;
         }
         Ok(None)
     }
@@ -105,14 +107,32 @@ impl Handle {
         }
     }
 
+    /// A snapshot and its first page. As long as nothing of it was shown, a connection that is lost costs nothing but time.
+    fn begin(&self, session: &Session, scan: &Scan, inside: &mut Inside) -> Result<(Snapshot, Option<Found>), Error> {
+        let deadline = clock::instant() + self.timeout;
+        loop {
+            let mut snapshot = self.snapshot(session, scan, deadline, inside)?;
+            match self.turn(session, &mut snapshot, inside) {
+                Ok(page) => return Ok((snapshot, page)),
+                Err(error) if error.code == Code::Unreachable && clock::instant() < deadline => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// The next page.
     fn turn(&self, session: &Session, snapshot: &mut Snapshot, inside: &mut Inside) -> Result<Option<Found>, Error> {
         let deadline = clock::instant() + self.timeout;
         session.store.with_pages(snapshot, deadline, inside)
     }
 
-    fn snapshot(&self, session: &Session, scan: &Scan, inside: &mut Inside) -> Result<Snapshot, Error> {
-        let deadline = clock::instant() + self.timeout;
+    fn snapshot(
+        &self,
+        session: &Session,
+        scan: &Scan,
+        deadline: Instant,
+        inside: &mut Inside,
+    ) -> Result<Snapshot, Error> {
         let mut pause = Pause::new();
         loop {
             match session.store.list(scan, deadline, inside) {

@@ -162,7 +162,10 @@ fn sweep(client: &Client, keys: &Keys, deadline: Instant) {
 
 impl Table {
     fn apply(&mut self, batch: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
-        self.find_out(deadline)?;
+        // Until that is known nothing of this batch is sent; who is in doubt stays so.
+        self.find_out(deadline).map_err(|fault| match fault {
+            Fault::Unknown(error) | Fault::Failed(error) | Fault::Busy(error) => Fault::Busy(error),
+        })?;
         let mut pieces = pieces::split(batch);
         for piece in &mut pieces {
             piece.outcome = self.session.settled(piece.part());
@@ -241,9 +244,10 @@ fn is_written(piece: &Piece<'_>) -> bool {
 
 impl Store for Etcd {
     fn apply(&mut self, batch: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        self.table.watch.tidy();
         let applied = self.table.apply(batch, one_try(deadline));
         self.table.is_reached = match &applied {
-            Err(Fault::Failed(error) | Fault::Unknown(error)) => error.code != Code::Unreachable,
+            Err(Fault::Failed(error) | Fault::Unknown(error) | Fault::Busy(error)) => error.code != Code::Unreachable,
             _ => true,
         };
         applied

@@ -71,7 +71,8 @@ impl Link {
         let (keywords, values) = (list(|(key, _)| key.as_ptr()), list(|(_, value)| value.as_ptr()));
         let _changing = inherited::changing();
         // SAFETY: two lists of strings, as long as each other, that end with NULL.
-        self.conn = unsafe { (self.libpq.PQconnectStartParams)(keywords.as_ptr(), values.as_ptr(), 1) };
+        self.conn =
+            inherited::opening(|| unsafe { (self.libpq.PQconnectStartParams)(keywords.as_ptr(), values.as_ptr(), 1) });
         if self.conn.is_null() {
             return Err(Error::new(Code::NoMemory, "no memory for a connection to PostgreSQL"));
         }
@@ -94,7 +95,7 @@ impl Link {
             }
             let changing = inherited::changing();
             // SAFETY: the connection is there.
-            let step = unsafe { (self.libpq.PQconnectPoll)(self.conn) };
+            let step = inherited::opening(|| unsafe { (self.libpq.PQconnectPoll)(self.conn) });
             self.note_socket();
             drop(changing);
             purpose = match step {

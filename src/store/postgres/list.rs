@@ -6,11 +6,11 @@ use super::{
     link::Link,
     reads::{record, unreadable},
     schema,
-    server::{Statements, bytea},
+    server::bytea,
 };
 use crate::{
     model::{
-        error::Error,
+        error::{Code, Error},
         lock::{Entry, Record, Tick},
         name::LockId,
         uri::postgres::Postgres as Target,
@@ -20,12 +20,16 @@ use crate::{
 use std::{
     ffi::CStr,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 /// As many as PAGE_LOCKS.
 const FETCH: &CStr = c"FETCH 64 FROM locks";
 const _: () = assert!(PAGE_LOCKS == 64);
+
+/// Before it is tried again to connect.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// One connection is kept between lists.
 type Spare = Arc<Mutex<Option<Link>>>;
@@ -37,7 +41,7 @@ pub struct Lists {
 }
 
 impl Lists {
-    pub fn new(target: &Target, _: Arc<Statements>) -> Lists {
+    pub fn new(target: &Target) -> Lists {
         Lists { target: target.clone(), schema: target.schema.clone(), spare: Spare::default() }
     }
 
@@ -58,7 +62,13 @@ impl Lists {
             schema::look(&mut link, &self.schema, deadline)?;
             Ok(link)
         };
-        let mut link = connect().map_err(|error| Fault::Failed(error.after_init()))?;
+        let mut link = connect().map_err(|error| match error.after_init() {
+            error if error.code == Code::Unreachable => {
+                thread::sleep(PAUSE);
+                Fault::Busy(error)
+            }
+            error => Fault::Failed(error),
+        })?;
         match self.begin(&mut link, scan, deadline) {
             Ok(found) => Ok(self.snapshot(link, scan, found)),
             Err(Trouble::Unsent(error) | Trouble::Lost(error)) => Err(Fault::Busy(error)),
@@ -81,7 +91,8 @@ impl Lists {
             id => format!("AND lock_id = '{}'", bytea(id)),
         };
         let sql = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; \
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+             SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL jit = off; \
              DECLARE locks NO SCROLL CURSOR FOR SELECT lock_id, owner, token, attempt, taken_us, refreshed_us, leased_us, \
              ttl_ms, ending::int8, client, note FROM {schema}.lock WHERE lock_id {compare} '{from}' {until} ORDER BY lock_id; \
              SELECT (date_part('epoch', clock_timestamp()) * 1000000)::int8, \

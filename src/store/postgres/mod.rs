@@ -50,12 +50,12 @@ pub struct Postgres {
 impl Postgres {
     pub fn open(target: &Target, deadline: Instant) -> Result<Postgres, Fault> {
         let statements = Arc::new(Statements::of(&target.schema));
-        let mut server = Server::open(target, statements.clone(), patient(deadline)).map_err(Fault::Failed)?;
+        let mut server = Server::open(target, statements, patient(deadline)).map_err(Fault::Failed)?;
         let session = Session::begin(&mut server, patient(deadline))?;
         Ok(Postgres {
             session,
             server,
-            lists: Lists::new(target, statements),
+            lists: Lists::new(target),
             waiters: Arc::new(Waiters::of_process()),
             news: Arc::new(PostgresNews::new(target)),
         })

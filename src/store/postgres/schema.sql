@@ -175,6 +175,10 @@ BEGIN
             END IF;
         END LOOP;
         IF v_best = 4 OR (NOT v_any AND v_in_the_way <> '') THEN
+            IF p_name IS NOT NULL THEN
+                -- It was woken and somebody else was faster: the next release is to wake it again.
+                UPDATE dss.waiter SET woken = false WHERE lock_id = ANY (p_ids) AND name = p_name AND woken;
+            END IF;
             RETURN 'h' || v_in_the_way;
         END IF;
         EXIT WHEN v_locked OR NOT v_exists;
