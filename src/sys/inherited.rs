@@ -31,6 +31,7 @@ fn open() -> MutexGuard<'static, Vec<(Serial, RawFd)>> {
 }
 
 /// Does something that opens descriptors of its own, with 0 to 2 taken: a daemon may have closed these, and others write to them.
+#[cfg(any(feature = "postgres", feature = "etcd"))]
 pub fn opening<T>(open: impl FnOnce() -> T) -> T {
     let mut taken = Vec::new();
     loop {

@@ -9,6 +9,7 @@ mod base64;
 mod codec;
 mod decide;
 mod errors;
+mod format;
 mod http;
 mod known;
 mod leases;
@@ -24,7 +25,7 @@ use super::{Fault, Remote, Scan, Snapshot, Store, desks::Desks, pulse::Pulse, wa
 use crate::{
     clock,
     model::{
-        error::{Code, Error, Shown},
+        error::{Code, Error},
         request::{Outcome, Reply, Request, Turn},
         uri,
     },
@@ -81,7 +82,7 @@ impl Etcd {
         // The first connection, for which ureq can't make use of a certificate and a key that do not belong together.
         let asked = panics::contain(|| client.check_version(deadline));
         asked.unwrap_or_else(|_| Err(Trouble::NotSent(mismatched(target)))).map_err(at_first)?;
-        check_format(&client, &keys, target, deadline)?;
+        format::check(&client, &keys, &target.prefix, deadline).map_err(Fault::Failed)?;
         sweep(&client, &keys, deadline);
         let session = Session::new(&keys).map_err(Fault::Failed)?;
         let watch = Arc::new(Watch::new(target, client.clone(), keys.clone()));
@@ -108,43 +109,6 @@ fn one_try(deadline: Instant) -> Instant {
 /// As the reason why nothing was done.
 fn failed(trouble: Trouble) -> Fault {
     Fault::Failed(trouble.error().after_init())
-}
-
-/// Looks whether the keys below the prefix are a store of ours, or makes them one.
-fn check_format(client: &Client, keys: &Keys, target: &uri::etcd::Etcd, deadline: Instant) -> Result<(), Fault> {
-    let at_first = |trouble: Trouble| Fault::Failed(trouble.error());
-    let key = keys.store();
-    let mut look = Txn::default();
-    look.get(&key);
-    let mut found = client.read_again(&look, Repeat::WhileSilent, deadline).map_err(at_first)?.found;
-    if found.iter().all(Vec::is_empty) {
-        let mut make = Txn::default();
-        make.if_modified(&key, 0);
-        make.put(&key, codec::FORMAT, 0);
-        make.else_get(&key);
-        found = client.read(&make, deadline).map_err(at_first)?.found;
-    }
-    let Some(pair) = found.first().and_then(|pairs| pairs.first()) else { return Ok(()) };
-    let (name, version) = codec::FORMAT.split_at(4);
-    let prefix = &target.prefix;
-    if pair.value == codec::FORMAT {
-        return Ok(());
-    }
-    let newer = pair.value.strip_prefix(name).filter(|text| *text != version && text.iter().all(u8::is_ascii_digit));
-    let (code, text) = match newer {
-        Some(newer) => {
-            let newer = Shown(newer);
-            (Code::Unsupported, format!("the store /{prefix} has format {newer}, of a newer libdss: use that one"))
-        }
-        None => {
-            let value = Shown(&pair.value[..pair.value.len().min(40)]);
-            let text = format!(
-                "the key {prefix}/store holds \"{value}\": these are not a dss store's keys, choose another prefix"
-            );
-            (Code::NotAStore, text)
-        }
-    };
-    Err(Fault::Failed(Error::new(code, text)))
 }
 
 /// Removes some sessions of processes that were killed long ago. What fails here is left to the next one.

@@ -12,7 +12,7 @@ use crate::{
         uri::postgres::Postgres as Target,
     },
     sys::{
-        inherited,
+        inherited, language,
         poll::{self, For},
     },
 };
@@ -51,6 +51,8 @@ unsafe extern "C" fn ignore_notice(_: *mut c_void, _: *const PgResult) {}
 impl Link {
     pub fn connect(target: &Target, deadline: Instant) -> Result<Link, Error> {
         let libpq = libpq::load()?;
+        // What it says is looked at.
+        let _english = language::english();
         let conninfo = checked_conninfo(libpq, target)?;
         // Of the same keyword the last one counts, so those before `dbname` are only defaults.
         let mut parameters = vec![(c"fallback_application_name", c"libdss"), (c"dbname", conninfo.as_c_str())];
@@ -82,7 +84,10 @@ impl Link {
             (self.libpq.PQsetNoticeReceiver)(self.conn, Some(ignore_notice), ptr::null_mut());
         }
         self.note_socket();
-        Ok(())
+        match self.socket {
+            None => errors::of_options(&self.message()).map_or(Ok(()), Err),
+            Some(_) => Ok(()),
+        }
     }
 
     fn finish_connecting(&mut self, deadline: Instant) -> Result<(), Error> {

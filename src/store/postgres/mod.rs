@@ -63,6 +63,20 @@ impl Postgres {
         })
     }
 
+    fn answer(&mut self, requests: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        // What was given up is made void before anything else is done.
+        self.session.resolve(&mut self.server, deadline)?;
+        if !requests.is_empty() && requests.iter().all(|request| request.is_read()) {
+            return self.read(requests, deadline);
+        }
+        // The engine's withdrawals go ahead of reads now and then.
+        let (reads, writes): (Vec<&Request>, Vec<&Request>) = requests.iter().partition(|request| request.is_read());
+        let mut written = self.write(&writes, deadline)?.into_iter();
+        let mut read = if reads.is_empty() { Vec::new() } else { self.read(&reads, deadline)? }.into_iter();
+        let outcome = |request: &&Request| if request.is_read() { read.next() } else { written.next() };
+        Ok(requests.iter().filter_map(outcome).collect())
+    }
+
     /// Does the writes, a part after the other where they are many. What a part was answered is kept until all are done.
     fn write(&mut self, requests: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
         let mut left: Vec<&Request> = requests.iter().copied().filter(|request| !self.session.knows(request)).collect();
@@ -139,7 +153,7 @@ impl Postgres {
                 Err(Fault::Failed(error))
             }
             Cure::Busy(error) => Err(Fault::Busy(error)),
-            Cure::Fail(error) => Err(Fault::Failed(error.after_init())),
+            Cure::Fail(error) => Err(Fault::Failed(error)),
         }
     }
 
@@ -175,20 +189,17 @@ fn patient(deadline: Instant) -> Instant {
     deadline.max(clock::instant() + PATIENCE)
 }
 
+fn after_init(fault: Fault) -> Fault {
+    match fault {
+        Fault::Busy(error) => Fault::Busy(error.after_init()),
+        Fault::Failed(error) => Fault::Failed(error.after_init()),
+        Fault::Unknown(error) => Fault::Unknown(error),
+    }
+}
+
 impl Store for Postgres {
     fn apply(&mut self, requests: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
-        let deadline = patient(deadline);
-        // What was given up is made void before anything else is done.
-        self.session.resolve(&mut self.server, deadline)?;
-        if !requests.is_empty() && requests.iter().all(|request| request.is_read()) {
-            return self.read(requests, deadline);
-        }
-        // The engine's withdrawals go ahead of reads now and then.
-        let (reads, writes): (Vec<&Request>, Vec<&Request>) = requests.iter().partition(|request| request.is_read());
-        let mut written = self.write(&writes, deadline)?.into_iter();
-        let mut read = if reads.is_empty() { Vec::new() } else { self.read(&reads, deadline)? }.into_iter();
-        let outcome = |request: &&Request| if request.is_read() { read.next() } else { written.next() };
-        Ok(requests.iter().filter_map(outcome).collect())
+        self.answer(requests, patient(deadline)).map_err(after_init)
     }
 
     fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {

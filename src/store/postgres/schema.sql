@@ -5,7 +5,7 @@
 --
 --   GRANT USAGE ON SCHEMA dss TO app;
 --   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA dss TO app;
---   GRANT USAGE, SELECT ON SEQUENCE dss.token TO app;
+--   GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA dss TO app;
 --   GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dss TO app;
 --
 -- For a schema of another name (schema=NAME in the connection string) replace "dss." by "NAME." and the name in the first line.
@@ -13,8 +13,9 @@
 
 CREATE SCHEMA dss;
 
-CREATE TABLE dss.store (version int4 NOT NULL);
-INSERT INTO dss.store VALUES (1);
+-- The version of this layout, and the highest timeline that tokens were minted on.
+CREATE TABLE dss.store (version int4 NOT NULL, timeline int8 NOT NULL);
+INSERT INTO dss.store VALUES (1, 0);
 
 -- A lock that is held, or, where owner is NULL, the trace of one that ended badly (ending: 1 expired, 2 forced).
 CREATE TABLE dss.lock (
@@ -32,8 +33,9 @@ CREATE TABLE dss.lock (
 ) WITH (fillfactor = 70);
 
 -- Tokens. Their high bits are the timeline of the server, so that a standby that was promoted, and may not have all that its
--- former primary had, does not give one twice. After a restore from a dump raise it: SELECT setval('dss.token', ...).
-CREATE SEQUENCE dss.token AS int8 MAXVALUE 8796093022207;
+-- former primary had, does not give one twice. Where a timeline is lower than one before (a dump that was restored elsewhere,
+-- pg_upgrade), dss.keep_rising() makes up for it by the sequence.
+CREATE SEQUENCE dss.token AS int8;
 
 -- A process that has the store open: what its last batch was answered. A batch whose epoch is not the row's is void.
 CREATE TABLE dss.session (
@@ -60,10 +62,26 @@ CREATE SEQUENCE dss.ticket AS int8;
 CREATE FUNCTION dss.now_us() RETURNS int8 LANGUAGE sql VOLATILE AS
     $$ SELECT (date_part('epoch', clock_timestamp()) * 1000000)::int8 $$;
 
+CREATE FUNCTION dss.timeline() RETURNS int8 LANGUAGE sql VOLATILE AS
+    $$ SELECT ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int8 $$;
+
 -- A token greater than all that were granted before. To be called when the row is won.
-CREATE FUNCTION dss.mint() RETURNS int8 LANGUAGE sql VOLATILE AS $$
-    SELECT (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int8 << 43) + nextval('dss.token')
-$$;
+CREATE FUNCTION dss.mint() RETURNS int8 LANGUAGE sql VOLATILE AS
+    $$ SELECT (dss.timeline() << 43) + nextval('dss.token') $$;
+
+-- To be called when a process opens the store.
+CREATE FUNCTION dss.keep_rising() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_highest int8;
+BEGIN
+    IF (SELECT timeline FROM dss.store) <> dss.timeline() THEN
+        SELECT timeline INTO v_highest FROM dss.store FOR UPDATE;
+        IF v_highest > dss.timeline() THEN
+            PERFORM setval('dss.token', nextval('dss.token') + ((v_highest - dss.timeline() + 1) << 43));
+        END IF;
+        UPDATE dss.store SET timeline = dss.timeline();
+    END IF;
+END $$;
 
 -- An entry as it is told to a client: names as hexadecimal digits.
 CREATE FUNCTION dss.told(e dss.lock) RETURNS text LANGUAGE plpgsql AS $$
@@ -113,8 +131,10 @@ DECLARE
     v_is_new bool;
     v_count int4;
 BEGIN
-    -- Locks of which there is no trace, as nearly always.
-    IF cardinality(p_ids) = 1 THEN
+    -- Locks of which there is no trace, as nearly always. Who waits gives up its place below.
+    IF p_name IS NOT NULL THEN
+        v_is_new := false;
+    ELSIF cardinality(p_ids) = 1 THEN
         v_is_new := p_flags & 12 = 0 OR NOT EXISTS (SELECT FROM dss.waiter w WHERE w.lock_id = p_ids[1]);
     ELSE
         v_is_new := NOT v_any AND p_flags & 12 = 0 AND NOT EXISTS (SELECT FROM dss.lock WHERE lock_id = ANY (p_ids));
@@ -220,7 +240,7 @@ END $$;
 
 -- Refreshes (p_kind 2), unlocks (3) or transfers (4) one lock, or takes an attempt back (5). Without an owner: whoever holds
 -- it. A token of 0 is not compared; p_seen_us >= 0 lets only a lock that was not refreshed since then be unlocked. Answers
--- o,token,ending,ttl_ms; n,ending (no such lock); or d (another's), s (another token), r (refreshed since) with the entry.
+-- o,token,ending,ttl_ms, with O where others may wait for what is free now; n,ending (no such lock); or d (another's), s (another token), r (refreshed since) with the entry.
 CREATE FUNCTION dss.change(p_kind int4, p_id bytea, p_owner bytea, p_token int8, p_seen_us int8, p_attempt bytea, p_to bytea,
     p_client bytea) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -236,10 +256,7 @@ BEGIN
             RETURNING token, ending, ttl_ms, (SELECT true FROM dss.waiter w WHERE w.lock_id = p_id LIMIT 1)
             INTO v_row.token, v_row.ending, v_row.ttl_ms, v_waited_for;
         IF FOUND THEN
-            IF v_waited_for THEN
-                PERFORM dss.wake(p_id, v_now_us);
-            END IF;
-            RETURN 'o,' || v_row.token || ',' || v_row.ending || ',' || v_row.ttl_ms;
+            RETURN CASE WHEN v_waited_for THEN 'O,' ELSE 'o,' END || v_row.token || ',' || v_row.ending || ',' || v_row.ttl_ms;
         END IF;
     END IF;
     SELECT * INTO v_row FROM dss.lock WHERE lock_id = p_id FOR UPDATE;
@@ -252,8 +269,7 @@ BEGIN
         ELSE
             UPDATE dss.lock SET owner = NULL, ending = CASE WHEN ending = 4 THEN 2 ELSE ending END WHERE lock_id = p_id;
         END IF;
-        PERFORM dss.wake(p_id, v_now_us);
-        RETURN 'o,0,0,0';
+        RETURN 'O,0,0,0';
     END IF;
     IF v_row.token IS NULL THEN
         RETURN 'n,0';
@@ -274,10 +290,8 @@ BEGIN
         UPDATE dss.lock SET leased_us = v_now_us, refreshed_us = greatest(v_now_us, refreshed_us + 1) WHERE lock_id = p_id;
     ELSIF p_kind = 3 AND p_owner IS NOT NULL THEN
         DELETE FROM dss.lock WHERE lock_id = p_id;
-        PERFORM dss.wake(p_id, v_now_us);
     ELSIF p_kind = 3 THEN
         UPDATE dss.lock SET owner = NULL, ending = 2 WHERE lock_id = p_id;
-        PERFORM dss.wake(p_id, v_now_us);
     ELSE
         v_row.token := dss.mint();
         v_row.ending := 3;
@@ -285,7 +299,7 @@ BEGIN
             taken_us = v_now_us, leased_us = v_now_us, refreshed_us = greatest(v_now_us, refreshed_us + 1)
             WHERE lock_id = p_id;
     END IF;
-    RETURN concat('o,', v_row.token, ',', v_row.ending, ',', v_row.ttl_ms);
+    RETURN concat(CASE WHEN p_kind = 3 THEN 'O,' ELSE 'o,' END, v_row.token, ',', v_row.ending, ',', v_row.ttl_ms);
 END $$;
 
 -- Does a batch of requests in one transaction, and answers each: now_us|answer|answer... . What is to be locked is locked first, in
@@ -301,6 +315,8 @@ DECLARE
     v_first int4 := 0;
     v_now_us int8;
     v_locked bool;
+    v_free bytea[] := '{}';
+    v_id bytea;
 BEGIN
     v_answer := set_config('lock_timeout', p_patience_ms::text, true);
     -- A plan that was made while the table was small would read all of it when it is large. (As expressions, these take a tenth of
@@ -327,12 +343,22 @@ BEGIN
             FOR i IN v_first + 1 .. v_first + p_counts[r] LOOP
                 v_one := dss.change(p_kinds[r], p_ids[i], p_owners[r], p_tokens[i], p_seen[i], p_attempts[r], p_others[r],
                     p_client);
+                IF left(v_one, 1) = 'O' THEN
+                    v_one := 'o' || substr(v_one, 2);
+                    v_free := v_free || p_ids[i];
+                END IF;
                 v_changed := v_changed OR left(v_one, 1) = 'o';
                 v_answer := v_answer || ';' || v_one;
             END LOOP;
         END IF;
         v_first := v_first + p_counts[r];
     END LOOP;
+    -- In the order in which those who wait lock their places: else they and this transaction could wait for each other.
+    IF cardinality(v_free) > 0 THEN
+        FOR v_id IN SELECT DISTINCT id FROM unnest(v_free) AS u (id) ORDER BY id LOOP
+            PERFORM dss.wake(v_id, dss.now_us());
+        END LOOP;
+    END IF;
     IF v_changed THEN
         UPDATE dss.session SET batch = p_batch, answer = v_answer, seen_us = v_now_us
             WHERE session_id = p_session AND epoch = p_epoch AND batch < p_batch;

@@ -88,7 +88,12 @@ impl Statements {
     }
 
     pub fn leave(&self, name: &[u8; 16]) -> String {
-        format!("DELETE FROM {}.waiter WHERE name = '{}'", self.schema, bytea(name))
+        let (schema, name) = (&self.schema, bytea(name));
+        // In the order in which they are locked by others, else two could wait for each other.
+        format!(
+            "WITH mine AS (SELECT lock_id, name FROM {schema}.waiter WHERE name = '{name}' ORDER BY lock_id FOR UPDATE) \
+             DELETE FROM {schema}.waiter w USING mine WHERE w.lock_id = mine.lock_id AND w.name = mine.name"
+        )
     }
 }
 
@@ -174,7 +179,7 @@ impl Server {
     /// The connection is of no use any more.
     pub fn disconnect(&mut self, why: Error) {
         self.link = None;
-        self.hindrance = Some(why.after_init());
+        self.hindrance = Some(why);
         if self.is_old {
             // It worked until now: the first try to connect again need not wait.
             (self.is_old, self.pause) = (false, Duration::ZERO);
