@@ -15,6 +15,7 @@ mod rows;
 mod schema;
 mod server;
 mod session;
+mod ways;
 
 use super::{Fault, Remote, Scan, Snapshot, Store, desks::Desks, pulse::Pulse, waiters::Waiters};
 use crate::{
@@ -33,6 +34,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use ways::Way;
 
 /// However little time a call has, one exchange gets so much.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -80,22 +82,23 @@ impl Postgres {
         let mut left: Vec<&Request> = requests.iter().copied().filter(|request| !self.session.knows(request)).collect();
         while !left.is_empty() {
             let count = how_many(&left);
-            let part: Vec<&Request> = left.drain(..count).collect();
-            let outcomes = self.write_part(&part, deadline)?;
+            let mut part: Vec<&Request> = left.drain(..count).collect();
+            let way = ways::way(&mut part);
+            let outcomes = self.write_part(way, &part, deadline)?;
             self.session.settle(part.iter().map(|request| (*request).clone()), outcomes);
         }
         Ok(self.session.take_settled(requests))
     }
 
     /// One transaction. Once it was sent and no answer has come, it stays unknown until that is found out.
-    fn write_part(&mut self, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
-        self.try_to_write(part, deadline).map_err(|fault| match fault {
+    fn write_part(&mut self, way: Way, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        self.try_to_write(way, part, deadline).map_err(|fault| match fault {
             Fault::Busy(error) | Fault::Failed(error) if self.session.is_in_doubt() => Fault::Unknown(error),
             fault => fault,
         })
     }
 
-    fn try_to_write(&mut self, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+    fn try_to_write(&mut self, way: Way, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
         loop {
             // Whatever became of an earlier try is known from here on.
             if let Some(outcomes) = self.session.resolve(&mut self.server, deadline)? {
@@ -104,8 +107,8 @@ impl Postgres {
             let (link, statements) = self.server.link(deadline).map_err(Fault::Busy)?;
             let patience = deadline.saturating_duration_since(clock::instant()).saturating_sub(ANSWERS_BEFORE);
             let head = self.session.head(patience);
-            let parameters = batch::parameters(&head, part);
-            let done = link.execute(&statements.apply, &parameters, false, deadline);
+            let parameters = ways::parameters(way, &head, part);
+            let done = link.execute(statements.of_way(way), &parameters, false, deadline);
             let answer = match done {
                 Ok(rows) => {
                     self.server.was_of_use();
