@@ -36,9 +36,11 @@ const UNLOCK: i32 = 3;
 const TRANSFER: i32 = 4;
 const WITHDRAW: i32 = 5;
 
-/// The numbers of all locks of a batch. Whoever changes a lock has its number first.
+/// The numbers of all locks of a batch that are made or removed. A renewal of thousands would be too much for the server's table of
+/// locks, and its rows are there.
 pub fn keys(batch: &[&Request]) -> BTreeSet<i64> {
-    batch.iter().flat_map(|request| request.ids()).map(key).collect()
+    let changing = batch.iter().filter(|request| !matches!(request, Request::Refresh { .. }));
+    changing.flat_map(|request| request.ids()).map(key).collect()
 }
 
 pub fn client_of<'a>(batch: &[&'a Request]) -> &'a str {
