@@ -3,7 +3,7 @@
 #   make             build the library: target/release/libdss.so
 #   make demo        build, install into a private folder, run the examples on a SQLite file
 #   make test        everything that is tested; the last line counts what passed and failed
-#   make bench       what calls cost, beside hand-written C on the same SQLite, flock and Redis: tables, CSV, a picture
+#   make bench       what calls cost, beside hand-written C on the same SQLite or server, and others: tables, CSV, a picture
 #   make install     PREFIX=/usr/local LIBDIR=$(PREFIX)/lib INCLUDEDIR=$(PREFIX)/include DESTDIR=
 #   make uninstall   the same variables; folders stay
 #   make fmt lint    set the format of the Rust code; look for what compilers and linters dislike
@@ -77,18 +77,18 @@ uninstall:
 		"$(DESTDIR)$(INCLUDEDIR)/dss.h" "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc"
 
 fmt:
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 
 lint: lint-fmt lint-clippy lint-c lint-sh
 
 lint-fmt:
 	@scripts/need.sh cargo-fmt
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 
 # In the release profile, because there SQLite's C code is compiled already.
 lint-clippy:
 	@scripts/need.sh cargo-clippy
-	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
 lint-c:
 	for file in examples/*.c; do \

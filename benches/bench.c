@@ -1,9 +1,10 @@
 /*
  * Measures libdss beside other ways to lock, in alternating rounds of one run:
  *
- *   bench --disk=FOLDER [--tmpfs=FOLDER] [--library=FILE] [--csv=FILE] [--svg=FILE]
+ *   bench --disk=FOLDER [--tmpfs=FOLDER] [--postgres=URI] [--etcd=URI] [--library=FILE] [--csv=FILE] [--svg=FILE]
  *
- * The folders are where the stores go. scripts/bench.sh builds and starts it, and tells of its environment.
+ * The folders are where the stores go, and the connection strings say which servers are measured. scripts/bench.sh builds and starts
+ * it, and tells of its environment.
  */
 #define _GNU_SOURCE
 
@@ -46,15 +47,18 @@ static void read_environment(void)
 static void read_arguments(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "disk", required_argument, NULL, 'd' },  { "tmpfs", required_argument, NULL, 't' },
-        { "library", required_argument, NULL, 'l' }, { "csv", required_argument, NULL, 'c' },
-        { "svg", required_argument, NULL, 's' },   { NULL, 0, NULL, 0 },
+        { "disk", required_argument, NULL, 'd' },     { "tmpfs", required_argument, NULL, 't' },
+        { "postgres", required_argument, NULL, 'p' }, { "etcd", required_argument, NULL, 'e' },
+        { "library", required_argument, NULL, 'l' },  { "csv", required_argument, NULL, 'c' },
+        { "svg", required_argument, NULL, 's' },      { NULL, 0, NULL, 0 },
     };
 
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case 'd': settings.disk = optarg; break;
         case 't': settings.tmpfs = optarg; break;
+        case 'p': settings.postgres = optarg; break;
+        case 'e': settings.etcd = optarg; break;
         case 'l': settings.library = optarg; break;
         case 'c': settings.csv = optarg; break;
         case 's': settings.svg = optarg; break;
@@ -62,7 +66,7 @@ static void read_arguments(int argc, char **argv)
         }
     }
     if (settings.disk == NULL || optind != argc)
-        die("usage: bench --disk=FOLDER [--tmpfs=FOLDER] [--library=FILE] [--csv=FILE] [--svg=FILE]");
+        die("usage: bench --disk=FOLDER [--tmpfs=FOLDER] [--postgres=URI] [--etcd=URI] [--library=FILE] ...");
 }
 
 static void refuse_unknown_names(void)
@@ -85,7 +89,7 @@ static void plan(void)
     for (int i = 0; i < workload_count; i++) {
         struct workload *workload = &workloads[i];
 
-        if (settings.tmpfs == NULL && workload->run != run_pairs)
+        if (settings.tmpfs == NULL && workload->run != run_pairs && strcmp(workload->store, "tmpfs") == 0)
             workload->store = "disk";
         if (settings.rounds > 0 && workload->rounds > 1)
             workload->rounds = settings.rounds;

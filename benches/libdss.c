@@ -2,16 +2,17 @@
 #include <dss.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "contender.h"
 
 static void *open_store(const char *folder)
 {
     struct dss_handle *dss = malloc(sizeof(*dss));
-    char path[4096];
+    char uri[4096];
 
-    snprintf(path, sizeof(path), "sqlite:%s/libdss.db", folder);
-    if (dss != NULL && dss_init_uri(dss, path) != 0) {
+    snprintf(uri, sizeof(uri), strstr(folder, "://") != NULL ? "%s" : "sqlite:%s/libdss.db", folder);
+    if (dss != NULL && dss_init_uri(dss, uri) != 0) {
         fprintf(stderr, "libdss: %s\n", dss_last_error());
         free(dss);
         return NULL;

@@ -56,50 +56,54 @@ static void run_round(const struct workload *workload, const struct contender *c
 static void make_store(void *arg)
 {
     const struct workload *workload = arg;
+    const struct contest *contest = contest_of(workload->store);
 
-    for (int i = 0; i < contender_count; i++) {
+    for (int i = 0; i < contest->count; i++) {
+        const struct contender *contender = contest->contenders[i];
         void *store;
 
-        if (!takes_part(workload, contenders[i]))
+        if (!takes_part(workload, contender))
             continue;
-        store = contenders[i]->open(folder_of(workload));
+        store = contender->open(folder_of(workload));
         if (store == NULL)
-            die("%s: %s can not make its store", workload->name, contenders[i]->name);
-        contenders[i]->close(store);
+            die("%s: %s can not make its store", workload->name, contender->name);
+        contender->close(store);
     }
 }
 
-/* Ratios are taken of two contenders; the others do with fewer rounds, unless they were asked for. */
-static int rounds_of(const struct workload *workload, const struct contender *contender)
+/* Ratios are taken of some contenders; the others do with fewer rounds, unless they were asked for. */
+static int rounds_of(const struct workload *workload, int contender)
 {
-    if (contender == contenders[LIBDSS] || contender == contenders[HANDWRITTEN] || settings.rounds > 0)
+    if (contender < contest_of(workload->store)->judged || settings.rounds > 0)
         return workload->rounds;
     return workload->rounds < MIN_ROUNDS ? workload->rounds : MIN_ROUNDS;
 }
 
 double cost_of_pairs(const struct workload *workload)
 {
+    const struct contest *contest = contest_of(workload->store);
     int steps = 0;
 
-    for (int i = 0; i < contender_count; i++) {
-        if (takes_part(workload, contenders[i]))
-            steps += rounds_of(workload, contenders[i]);
+    for (int i = 0; i < contest->count; i++) {
+        if (takes_part(workload, contest->contenders[i]))
+            steps += rounds_of(workload, i);
     }
     return steps * step_s(workload);
 }
 
 void run_pairs(const struct workload *workload)
 {
+    const struct contest *contest = contest_of(workload->store);
     struct workload copy = *workload;
 
     /* Many that make one file at the same time are no part of this. */
     run_in_child(make_store, &copy, workload->name);
     for (int round = 0; round < workload->rounds; round++) {
-        for (int turn = 0; turn < contender_count; turn++) {
-            const struct contender *contender = contenders[(round + turn) % contender_count];
+        for (int turn = 0; turn < contest->count; turn++) {
+            int place = (round + turn) % contest->count;
 
-            if (takes_part(workload, contender) && round < rounds_of(workload, contender))
-                run_round(workload, contender, round);
+            if (takes_part(workload, contest->contenders[place]) && round < rounds_of(workload, place))
+                run_round(workload, contest->contenders[place], round);
         }
     }
 }

@@ -1,4 +1,4 @@
-/* The four plots of the picture, made from what was recorded. What was not measured has an empty plot that says so. */
+/* The six plots of the picture, made from what was recorded. What was not measured has an empty plot that says so. */
 #include "picture.h"
 
 #include <math.h>
@@ -10,9 +10,9 @@
 #include "records.h"
 #include "workloads.h"
 
-enum { WIDTH = 1100, HEIGHT = 870, PLOT_WIDTH = 440, PLOT_HEIGHT = 270, MAX_POINTS = BUCKETS + 1 };
+enum { WIDTH = 1100, HEIGHT = 1245, PLOT_WIDTH = 440, PLOT_HEIGHT = 270, MAX_POINTS = BUCKETS + 1 };
 
-/* By Okabe and Ito, so that no two are alike to anybody; one for each contender. */
+/* By Okabe and Ito, so that no two are alike to anybody; one for each contender of a contest. */
 static const struct look looks[MAX_CONTENDERS] = {
     { "#0072b2", 0 }, { "#d55e00", 1 }, { "#009e73", 2 }, { "#cc79a7", 3 },
     { "#e69f00", 0 }, { "#56b4e9", 1 }, { "#000000", 2 }, { "#999999", 3 },
@@ -81,7 +81,7 @@ static struct axis range_of(const struct curve *curves)
 {
     struct axis range = { INFINITY, 0, true };
 
-    for (int i = 0; i < contender_count; i++) {
+    for (int i = 0; i < MAX_CONTENDERS; i++) {
         for (int point = 0; point < curves[i].count; point++) {
             double low = curves[i].low[point].y;
 
@@ -93,27 +93,29 @@ static struct axis range_of(const struct curve *curves)
 }
 
 /* One worker is the same as a process and as a thread. */
-static void collect_rates(bool threads, struct curve *ret_curves)
+static void collect_rates(const char *store, bool threads, struct curve *ret_curves)
 {
+    const struct contest *contest = contest_of(store);
+
     for (int i = 0; i < workload_count; i++) {
         const struct workload *workload = &workloads[i];
 
-        if (workload->run != run_pairs || strcmp(workload->store, "disk") != 0 ||
+        if (workload->run != run_pairs || strcmp(workload->store, store) != 0 ||
             (workload->workers > 1 && workload->threads != threads))
             continue;
-        for (int who = 0; who < contender_count; who++)
+        for (int who = 0; who < contest->count; who++)
             add_point(&ret_curves[who], workload->workers,
-                      summarize(workload->name, contenders[who]->name, "pairs_per_s"));
+                      summarize(workload->name, contest->contenders[who]->name, "pairs_per_s"));
     }
 }
 
-static void draw_rates(struct plot plot, const char *title, const char *x_label, bool threads)
+static void draw_rates(struct plot plot, const char *title, const char *x_label, const char *store, bool threads)
 {
     static struct curve curves[MAX_CONTENDERS];
     char text[16];
 
     memset(curves, 0, sizeof(curves));
-    collect_rates(threads, curves);
+    collect_rates(store, threads, curves);
     plot.y = range_of(curves);
     if (plot.y.to <= 0) {
         draw_empty(plot, title);
@@ -129,8 +131,18 @@ static void draw_rates(struct plot plot, const char *title, const char *x_label,
         draw_x_tick(&plot, workers, text);
     }
     draw_frame(&plot, title, x_label, "lock+unlock pairs a second");
-    for (int who = contender_count - 1; who >= 0; who--)
+    for (int who = MAX_CONTENDERS - 1; who >= 0; who--)
         draw_curve(&plot, &curves[who], &looks[who]);
+}
+
+/* The same with the names of who is there, since those at a server are others than the heading has. */
+static void draw_server_rates(struct plot plot, const char *title, const char *store)
+{
+    const struct contest *contest = contest_of(store);
+
+    draw_rates(plot, title, "threads", store, true);
+    for (int who = 0; who < contest->count && contest->count > 1; who++)
+        draw_key(plot.file, plot.left + 12, plot.top + 16 + 20 * who, &looks[who], contest->contenders[who]->title);
 }
 
 /* Steps down from all calls at the shortest duration to one call at the longest. */
@@ -256,10 +268,12 @@ bool write_picture(const char *path, const char *machine)
     if (file == NULL)
         return false;
     draw_heading(file, machine);
-    draw_rates(plot_at(file, 0, 0), "Processes, each its own lock, on the disk", "processes", false);
-    draw_rates(plot_at(file, 1, 0), "Threads of one process, each its own lock, on the disk", "threads", true);
+    draw_rates(plot_at(file, 0, 0), "Processes, each its own lock, on the disk", "processes", "disk", false);
+    draw_rates(plot_at(file, 1, 0), "Threads of one process, each its own lock, on the disk", "threads", "disk", true);
     draw_latency(plot_at(file, 0, 1), "Single calls of 8 processes, on the disk");
     draw_held(plot_at(file, 1, 1), "One process, many locks held, on the disk");
+    draw_server_rates(plot_at(file, 0, 2), "PostgreSQL: one libdss handle, or a connection for each thread", "postgres");
+    draw_server_rates(plot_at(file, 1, 2), "etcd: one libdss handle, or a connection for each thread", "etcd");
     draw_text(file, WIDTH - 25, HEIGHT - 14, 12, "end",
               "lines: medians of the rounds; shaded: from the lowest round to the highest");
     fprintf(file, "</svg>\n");

@@ -1,4 +1,4 @@
-/* 64 ids taken and given back at once, beside 64 pairs of single calls; libdss alone, on the disk. */
+/* 64 ids taken and given back at once, beside 64 pairs of single calls; libdss alone. */
 #include <dss.h>
 #include <stdio.h>
 

@@ -7,9 +7,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* From the command line and the environment; see bench.c. Folders are NULL where there are none. */
+/* From the command line and the environment; see bench.c. Folders and servers are NULL where there are none. */
 struct settings {
     const char *disk, *tmpfs;
+    const char *postgres, *etcd; /* connection strings */
     const char *csv, *svg;
     const char *library; /* the stripped libdss.so, for its size */
     const char *only;

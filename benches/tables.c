@@ -68,21 +68,28 @@ void describe_machine(char *ret_text, size_t room)
              sysconf(_SC_NPROCESSORS_ONLN), system.sysname, system.release, file_system(settings.disk), flush, rounds);
 }
 
-static bool was_any_run(bool threads)
+/* Whether a workload of pairs was run for a curve. One worker is the same as a process and as a thread. */
+static bool is_of_curve(const struct workload *workload, const char *store, bool threads)
 {
-    for (int i = 0; i < workload_count; i++) {
-        if (workloads[i].threads == threads && workloads[i].workers > 1 && workloads[i].run == run_pairs &&
-            was_recorded(workloads[i].name, contenders[LIBDSS]->name, "pairs_per_s"))
-            return true;
-    }
-    return false;
+    return workload->run == run_pairs && strcmp(workload->store, store) == 0 &&
+           (workload->workers == 1 || workload->threads == threads) &&
+           was_recorded(workload->name, contenders[LIBDSS]->name, "pairs_per_s");
 }
 
-static void print_heading(const char *text)
+static int runs_of_many(const char *store, bool threads)
+{
+    int count = 0;
+
+    for (int i = 0; i < workload_count; i++)
+        count += workloads[i].workers > 1 && is_of_curve(&workloads[i], store, threads);
+    return count;
+}
+
+static void print_heading(const char *text, const struct contest *contest)
 {
     printf("\n%-36s", text);
-    for (int i = 0; i < contender_count; i++)
-        printf("%14s", contenders[i]->name);
+    for (int i = 0; i < contest->count; i++)
+        printf("%14s", contest->contenders[i]->name);
     putchar('\n');
 }
 
@@ -94,45 +101,44 @@ static void print_cell(int decimals, double value)
         printf("%14.*f", decimals, value);
 }
 
-static void print_cells(const char *workload, const char *metric, int decimals)
+static void print_cells(const struct contest *contest, const char *workload, const char *metric, int decimals)
 {
-    for (int i = 0; i < contender_count; i++)
-        print_cell(decimals, summarize(workload, contenders[i]->name, metric).median);
+    for (int i = 0; i < contest->count; i++)
+        print_cell(decimals, summarize(workload, contest->contenders[i]->name, metric).median);
     putchar('\n');
 }
 
-/* One worker is the same as a process and as a thread. */
-static void print_curve(bool threads)
+static void print_curve(const char *text, const char *store, bool threads)
 {
-    if (!was_any_run(threads))
-        return;
-    print_heading(threads ? "threads: pairs/s, disk" : "processes: pairs/s, disk");
-    for (int i = 0; i < workload_count; i++) {
-        const struct workload *workload = &workloads[i];
+    const struct contest *contest = contest_of(store);
 
-        if (workload->run != run_pairs || strcmp(workload->store, "disk") != 0 ||
-            (workload->workers > 1 && workload->threads != threads) ||
-            !was_recorded(workload->name, contenders[LIBDSS]->name, "pairs_per_s"))
+    if (runs_of_many(store, threads) == 0)
+        return;
+    print_heading(text, contest);
+    for (int i = 0; i < workload_count; i++) {
+        if (!is_of_curve(&workloads[i], store, threads))
             continue;
-        printf("%-36d", workload->workers);
-        print_cells(workload->name, "pairs_per_s", 0);
+        printf("%-36d", workloads[i].workers);
+        print_cells(contest, workloads[i].name, "pairs_per_s", 0);
     }
 }
 
 void print_curves(void)
 {
-    print_curve(false);
-    print_curve(true);
+    print_curve("processes: pairs/s, disk", "disk", false);
+    print_curve("threads: pairs/s, disk", "disk", true);
+    print_curve("threads: pairs/s, PostgreSQL", "postgres", true);
+    print_curve("threads: pairs/s, etcd", "etcd", true);
 }
 
 void print_held(void)
 {
     if (!was_recorded("held", contenders[LIBDSS]->name, held_metrics[0]))
         return;
-    print_heading("locks held: us of a pair");
+    print_heading("locks held: us of a pair", contest_of("disk"));
     for (int size = 0; size < HELD_SIZES; size++) {
         printf("%-36ld", held_sizes[size]);
-        print_cells("held", held_metrics[size], 1);
+        print_cells(contest_of("disk"), "held", held_metrics[size], 1);
     }
 }
 
@@ -160,13 +166,13 @@ void print_latency(void)
 {
     if (recorded_latency("procs8", contenders[LIBDSS]->name) == NULL)
         return;
-    print_heading("8 processes, disk: us of a call");
+    print_heading("8 processes, disk: us of a call", contest_of("disk"));
     print_quantile("  half of the calls, at most", 0.5);
     print_quantile("  99 %", 0.99);
     print_quantile("  99.9 %", 0.999);
     print_worst();
     printf("%-36s", "  calls that gave -EBUSY, a round");
-    print_cells("procs8", "failed_calls", 0);
+    print_cells(contest_of("disk"), "procs8", "failed_calls", 0);
     printf("%-36s", "  slowest / fastest process");
-    print_cells("procs8", "slowest_to_fastest_worker", 2);
+    print_cells(contest_of("disk"), "procs8", "slowest_to_fastest_worker", 2);
 }

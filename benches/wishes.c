@@ -5,18 +5,8 @@
 #include "contender.h"
 #include "records.h"
 #include "tables.h"
+#include "wish.h"
 #include "workloads.h"
-
-struct wish {
-    const char *text;
-    int decimals;
-    double libdss, handwritten; /* NAN: none */
-    double ratio;
-    double judged; /* what the limit is for; NAN: nothing was measured, or in too few rounds */
-    bool at_most;
-    double limit; /* 0: none */
-    const char *unit; /* of the limit; "x" for a ratio */
-};
 
 static void print_number(int width, int decimals, double number)
 {
@@ -31,12 +21,12 @@ static void print_heading(void)
     static bool printed;
 
     if (!printed)
-        printf("%-46s%11s%14s%9s  %-11s  %s\n", "medians of the rounds", "libdss", "hand-written", "ratio", "wanted",
+        printf("%-46s%11s%14s%9s  %-11s  %s\n", "medians of the rounds", "libdss", "beside it", "ratio", "wanted",
                "reached");
     printed = true;
 }
 
-static void print_wish(const struct wish *wish)
+void print_wish(const struct wish *wish)
 {
     const char *reached = "-";
     char limit[32] = "-";
@@ -46,7 +36,7 @@ static void print_wish(const struct wish *wish)
         reached = (wish->at_most ? wish->judged <= wish->limit : wish->judged >= wish->limit) ? "yes" : "no";
     printf("%-46s", wish->text);
     print_number(11, wish->decimals, wish->libdss);
-    print_number(14, wish->decimals, wish->handwritten);
+    print_number(14, wish->decimals, wish->rival);
     print_number(9, 2, wish->ratio);
     if (wish->limit > 0)
         snprintf(limit, sizeof(limit), "%s %.6g %s", wish->at_most ? "<=" : ">=", wish->limit, wish->unit);
@@ -68,20 +58,25 @@ static bool was_run(const char *workload, const char *metric)
     return was_recorded(workload, contenders[LIBDSS]->name, metric);
 }
 
-/* Numbers of both contenders and the median of their ratio: libdss over hand-written C, or the other way round. */
-static struct wish compare(const char *text, const char *workload, const char *metric, bool inverse)
+struct wish compare(const char *text, const char *workload, const char *rival, const char *metric, bool inverse)
 {
-    struct sample ours = sample(workload, LIBDSS, metric), theirs = sample(workload, HANDWRITTEN, metric);
+    struct sample ours = sample(workload, LIBDSS, metric), theirs = { workload, rival, metric };
     double ratio = inverse ? median_ratio(theirs, ours) : median_ratio(ours, theirs);
 
     return (struct wish){
         .text = text,
         .libdss = middle(workload, LIBDSS, metric),
-        .handwritten = middle(workload, HANDWRITTEN, metric),
+        .rival = summarize(workload, rival, metric).median,
         .ratio = ratio,
         .judged = ratio,
         .unit = "x",
     };
+}
+
+/* The same beside hand-written C. */
+static struct wish compare_handwritten(const char *text, const char *workload, const char *metric, bool inverse)
+{
+    return compare(text, workload, contenders[HANDWRITTEN]->name, metric, inverse);
 }
 
 static void wish_pairs(const char *text, const char *workload, double limit)
@@ -90,7 +85,7 @@ static void wish_pairs(const char *text, const char *workload, double limit)
 
     if (!was_run(workload, "pairs_per_s"))
         return;
-    wish = compare(text, workload, "pairs_per_s", false);
+    wish = compare_handwritten(text, workload, "pairs_per_s", false);
     wish.limit = limit;
     print_wish(&wish);
 }
@@ -101,7 +96,7 @@ static void wish_fairness(const char *workload, double limit)
 
     if (!was_run(workload, "slowest_to_fastest_worker"))
         return;
-    wish = compare("  slowest / fastest process", workload, "slowest_to_fastest_worker", false);
+    wish = compare_handwritten("  slowest / fastest process", workload, "slowest_to_fastest_worker", false);
     wish.decimals = 2;
     wish.ratio = NAN; /* It may be over 0. */
     wish.judged = isnan(recorded(workload, contenders[LIBDSS]->name, "slowest_to_fastest_worker", MIN_ROUNDS - 1))
@@ -118,33 +113,33 @@ static void wish_worst(const char *workload, double limit)
 
     if (!was_run(workload, "worst_us"))
         return;
-    wish = compare("  worst call, us; theirs / ours", workload, "worst_us", true);
+    wish = compare_handwritten("  worst call, us; theirs / ours", workload, "worst_us", true);
     wish.limit = limit;
     print_wish(&wish);
 }
 
-static void wish_sets(double limit)
+void wish_sets(const char *text, const char *workload, double limit)
 {
-    struct sample at_once = sample("sets", LIBDSS, "lockv_sets_per_s");
-    struct sample one_by_one = sample("sets", LIBDSS, "single_sets_per_s");
+    struct sample at_once = sample(workload, LIBDSS, "lockv_sets_per_s");
+    struct sample one_by_one = sample(workload, LIBDSS, "single_sets_per_s");
     double ratio = median_ratio(at_once, one_by_one);
 
-    if (!was_run("sets", "lockv_sets_per_s"))
+    if (!was_run(workload, "lockv_sets_per_s"))
         return;
     print_wish(&(struct wish){
-        .text = "64 ids, disk: sets/s by dss_lockv",
-        .libdss = middle("sets", LIBDSS, "lockv_sets_per_s"),
-        .handwritten = NAN,
+        .text = text,
+        .libdss = middle(workload, LIBDSS, "lockv_sets_per_s"),
+        .rival = NAN,
         .ratio = NAN,
         .judged = NAN,
     });
     print_wish(&(struct wish){
         .text = "  by 64 dss_lock; ratio of the two",
         .decimals = 1,
-        .libdss = middle("sets", LIBDSS, "single_sets_per_s"),
-        .handwritten = NAN,
+        .libdss = middle(workload, LIBDSS, "single_sets_per_s"),
+        .rival = NAN,
         .ratio = ratio,
-        .judged = ratio,
+        .judged = limit > 0 ? ratio : NAN,
         .limit = limit,
         .unit = "x",
     });
@@ -162,7 +157,7 @@ static void wish_number(const char *text, const char *workload, const char *metr
         .text = text,
         .decimals = decimals,
         .libdss = middle(workload, LIBDSS, metric),
-        .handwritten = middle(workload, HANDWRITTEN, metric),
+        .rival = middle(workload, HANDWRITTEN, metric),
         .ratio = NAN,
         .at_most = at_most,
         .limit = limit,
@@ -184,7 +179,7 @@ static void wish_change(const char *text, int decimals, const char *workload, co
         .text = text,
         .decimals = decimals,
         .libdss = middle(workload, LIBDSS, metric),
-        .handwritten = middle(workload, HANDWRITTEN, metric),
+        .rival = middle(workload, HANDWRITTEN, metric),
         .ratio = ratio,
         .judged = ratio,
         .at_most = at_most,
@@ -207,7 +202,7 @@ static void wish_growth(void)
 
 static void wish_of_libdss(void)
 {
-    wish_sets(25);
+    wish_sets("64 ids, disk: sets/s by dss_lockv", "sets", 25);
     wish_number("dss_lock_status, 1 thread, tmpfs: calls/s", "status", "status_per_s", 0, false, 150000, "");
     wish_change("  4 processes write: per s of CPU, and / alone", 0, "status-writers", "status_per_cpu_s", "status",
                 "status_per_cpu_s", false, 0.8);
@@ -232,4 +227,5 @@ void print_wishes(void)
     wish_pairs("8 threads, 8 ids, disk: pairs/s", "threads8", 6);
     wish_pairs("64 threads, 64 ids, disk: pairs/s", "threads64", 15);
     wish_of_libdss();
+    print_server_wishes();
 }

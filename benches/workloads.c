@@ -35,6 +35,20 @@ struct workload workloads[] = {
     { "growth", "tmpfs", 1, false, 1, 10, run_growth, cost_of_growth },
     { "size", "disk", 1, false, 1, 0, run_size, cost_of_size },
     { "held", "disk", 1, false, 7, 0.3, run_held, cost_of_held },
+    PAIRS("postgres-single", "postgres", 1, false, 7, 1.0),
+    PAIRS("postgres-threads2", "postgres", 2, true, 5, 0.4),
+    PAIRS("postgres-threads4", "postgres", 4, true, 5, 0.4),
+    PAIRS("postgres-threads8", "postgres", 8, true, 7, 1.0),
+    PAIRS("postgres-threads16", "postgres", 16, true, 5, 0.4),
+    PAIRS("postgres-threads32", "postgres", 32, true, 5, 0.4),
+    { "postgres-sets", "postgres", 1, false, 5, 0.4, run_sets, cost_of_sets },
+    PAIRS("etcd-single", "etcd", 1, false, 7, 1.0),
+    PAIRS("etcd-threads2", "etcd", 2, true, 5, 0.4),
+    PAIRS("etcd-threads4", "etcd", 4, true, 5, 0.4),
+    PAIRS("etcd-threads8", "etcd", 8, true, 5, 0.4),
+    PAIRS("etcd-threads16", "etcd", 16, true, 5, 0.4),
+    PAIRS("etcd-threads32", "etcd", 32, true, 5, 0.4),
+    { "etcd-sets", "etcd", 1, false, 5, 0.4, run_sets, cost_of_sets },
 };
 
 const int workload_count = sizeof(workloads) / sizeof(workloads[0]);
@@ -70,6 +84,10 @@ bool is_wanted(const struct workload *workload)
 
 const char *folder_of(const struct workload *workload)
 {
+    if (strcmp(workload->store, "postgres") == 0)
+        return settings.postgres;
+    if (strcmp(workload->store, "etcd") == 0)
+        return settings.etcd;
     return strcmp(workload->store, "tmpfs") == 0 ? settings.tmpfs : settings.disk;
 }
 
@@ -87,12 +105,12 @@ static bool is_there(const struct contender *contender, const char *folder)
     return found[i] == THERE;
 }
 
-/* A server has its files in one place, the disk. And what is not durable is the same on both. */
+/* Redis has its files in one place, the disk. And what is not durable is the same on both. */
 bool takes_part(const struct workload *workload, const struct contender *contender)
 {
-    bool on_disk = strcmp(workload->store, "disk") == 0;
+    bool in_memory = strcmp(workload->store, "tmpfs") == 0;
 
-    if (!on_disk && contender != contenders[LIBDSS] && contender != contenders[HANDWRITTEN])
+    if (in_memory && contender != contenders[LIBDSS] && contender != contenders[HANDWRITTEN])
         return false;
     return is_there(contender, settings.disk);
 }

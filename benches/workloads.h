@@ -8,7 +8,7 @@ struct contender;
 
 struct workload {
     const char *name;
-    const char *store; /* "disk" or "tmpfs" */
+    const char *store; /* "disk" or "tmpfs", "postgres" or "etcd" */
     int workers;
     bool threads;
     int rounds;
@@ -23,12 +23,12 @@ extern struct workload workloads[];
 extern const int workload_count;
 
 /*
- * Whether it runs: there is its folder, and BENCH_ONLY is empty or names it, or its family, which is the name up to
+ * Whether it runs: there is its folder or server, and BENCH_ONLY is empty or names it, or its family, which is the name up to
  * the number or the hyphen.
  */
 bool is_wanted(const struct workload *workload);
 
-/* Its folder, or NULL if there is none. */
+/* Its folder, or the connection string of its server; NULL if there is none. */
 const char *folder_of(const struct workload *workload);
 
 /* Whether the contender takes part in workloads of pairs on that store. Once found there, it must stay there. */
@@ -49,7 +49,7 @@ double cost_of_pairs(const struct workload *workload);
 void run_flush(const struct workload *workload);
 double cost_of_flush(const struct workload *workload);
 
-/* 64 ids, by dss_lockv() and one by one. */
+/* 64 ids, by dss_lockv() and one by one; libdss alone. */
 void run_sets(const struct workload *workload);
 double cost_of_sets(const struct workload *workload);
 

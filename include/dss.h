@@ -20,22 +20,27 @@
  *
  * Mutual exclusion: a lock has one holder until it is unlocked, transferred or removed by force, or its lease is over
  * if it has one, whatever pauses or crashes. What a call answered with 0 survives the end (kill -9) of any process, and
- * a power cut if the disk keeps what it has flushed.
+ * a power cut if the disk keeps what it has flushed. On a server that is what its settings promise: etcd's majority
+ * does; PostgreSQL's synchronous_commit=on does, but for the promotion of a standby that is not synchronous, which may
+ * lack the last locks.
  *
  * LEASES AND TOKENS
  *
  * dss_lockv() can take a lock for a time (ttl_ms) that dss_lock_refresh() starts anew. When it is over, the lock does
  * not exist any more, and the next caller gets it; DSS_GRANT_OWNERDEAD tells it that what the lock protects may be half
- * done. Leases are counted on a clock of the host that nobody sets (CLOCK_BOOTTIME), so a step of the wall clock ends
- * none early or late. When the host is started anew, all leases are over.
+ * done. The store's one clock decides. On SQLite it is a clock of the host that nobody sets (CLOCK_BOOTTIME), so a step
+ * of the wall clock ends no lease early or late, and all are over when the host is started anew. On PostgreSQL it is the
+ * server's wall clock: let it be slewed, not stepped. On etcd its leader counts, in whole seconds, and a change of
+ * leader makes leases longer.
  *
  * No lease can stop a holder that was paused past its end and goes on believing that it holds the lock. A fence can:
  * each grant of a lock has a token, greater than that of every earlier grant of the same lock, whatever ended it. A
  * resource that remembers the greatest token it has seen, and refuses any smaller one, is safe from such a holder.
  * dss_lock_left() tells a holder how long its lease still runs, without asking the store.
  *
- * Tokens follow the wall clock where that is ahead, so they grow also when the file is made anew or restored from a
- * copy, unless the clock was set back meanwhile. A token takes 63 bits: write it as a string into JSON.
+ * On SQLite tokens follow the wall clock where that is ahead, so they grow also when the file is made anew or restored
+ * from a copy, unless the clock was set back meanwhile. On PostgreSQL they grow also when a standby is promoted. After a
+ * restore of PostgreSQL or etcd raise them as docs/stores.md says. A token takes 63 bits: write it as a string into JSON.
  *
  * KEEPALIVE
  *
@@ -49,7 +54,7 @@
  * A PROGRAM
  *
  *     struct dss_handle dss;
- *     int rc = dss_init_uri(&dss, "sqlite:/var/lib/tapes/locks.db");
+ *     int rc = dss_init_uri(&dss, "sqlite:/var/lib/tapes/locks.db"); // many hosts: "postgresql://db1/locks"
  *
  *     if (rc == 0 && (rc = dss_lock(&dss, "drive3", "mover@host7")) == 0) {
  *         work_with("drive3");
@@ -64,14 +69,15 @@
  * THREADS, PROCESSES, SIGNALS
  *
  * Every call may be made from any thread, with one handle or many. A call blocks for at most timeout_ms (an option of
- * the connection string), its wait_ms, and about a second; time in which the kernel holds the thread aside is not
- * counted. After fork(2) both processes may go on with their handles; a memory: handle stays with the parent (-ECHILD).
- * Make no call in a child of vfork(2), _Fork(3) or a bare clone(2) before it has called exec. No call may be made from
- * a signal handler; signals that arrive during a call are handled when it ends, or while it waits. Thread cancellation
- * acts after the call. The library prints nothing, does not end the process (but see -ENOMEM), starts no thread but
- * that of DSS_LOCK_KEEPALIVE, and changes no locale, umask, working folder, signal mask or signal disposition. The
- * program may open and close the store's file itself, use it with its own SQLite, carry a second libdss, close the
- * descriptors 0 to 2 and unload the library.
+ * the connection string), its wait_ms, and about a second; time in which the kernel holds the thread aside, or in
+ * which the name of a server is looked up, is not counted. A connection that breaks is made anew inside the call, and
+ * a change whose answer was lost is neither lost nor made twice. After fork(2) both processes may go on with their
+ * handles; a memory: handle stays with the parent (-ECHILD). Make no call in a child of vfork(2), _Fork(3) or a bare
+ * clone(2) before it has called exec. No call may be made from a signal handler; signals that arrive during a call
+ * are handled when it ends, or while it waits. Thread cancellation acts after the call. The library prints nothing,
+ * does not end the process (but see -ENOMEM), starts no thread but that of DSS_LOCK_KEEPALIVE, and changes no locale,
+ * umask, working folder, signal mask or signal disposition. The program may open and close the store's file itself,
+ * use it with its own SQLite, carry a second libdss, close the descriptors 0 to 2 and unload the library.
  *
  * STRUCTS
  *
@@ -88,10 +94,12 @@
  *     -EBADF            the handle is NULL or not open: call dss_init() first, and nothing after dss_fini()
  *     -EINVAL           a name is NULL (where one is needed) or empty
  *     -ENAMETOOLONG     a lock_id of more than 2048 bytes, or a lock_owner of more than 256
- *     -EBUSY            others, also other threads of this process, kept the store busy beyond timeout_ms; or a lease was so
- *                       short that it was over before its grant arrived: try again, or allow more time
+ *     -EBUSY            others, also other threads of this process, kept the store busy beyond timeout_ms (on PostgreSQL
+ *                       somebody's open transaction kept the lock's row); or a lease was so short that it was over before its
+ *                       grant arrived: try again, or allow more time
  *     -EINPROGRESS      the disk did not confirm the change within timeout_ms, or another process that was doing it together
- *                       with its own was stopped (SIGSTOP): it may have been applied. After dss_lock() or
+ *                       with its own was stopped (SIGSTOP), or the request went out to a server and no answer came, nor
+ *                       could any be had within timeout_ms: it may have been applied. After dss_lock() or
  *                       dss_lockv() you do not hold the lock: what the call may have taken is released ahead of this
  *                       process's next call on the store, or by dss_fini(), which tries once (after DSS_LOCK_RESUME your
  *                       former lock may be gone as well), so call again. If the process ends before that, the lock stays
@@ -100,17 +108,18 @@
  *     -EIDRM            the file was moved, replaced or removed while open: dss_fini(), then dss_init() again; locks of
  *                       the former file are not in the new one
  *     -EMLINK           the file got a second name (hard link): remove it; then the handle goes on
- *     -EUCLEAN          the file is damaged, or is no dss store (any more): restore it
+ *     -EUCLEAN          the file, schema or prefix is damaged, or is no dss store (any more): restore it
  *     -EPROTONOSUPPORT  a newer libdss has changed the store meanwhile: update this one
- *     -ENOTCONN         the file can't be opened any more (rights were taken away, a folder is gone): put it right, and the
- *                       handle goes on
+ *     -ENOTCONN         the server can't be reached, or the file can't be opened any more (rights were taken away, a folder or
+ *                       a database is gone): put it right, and the handle goes on
  *     -ENOSPC -EDQUOT -EROFS -EMFILE -EIO
- *                       as the system says: make room, and so on; the handle goes on when the cause is gone
+ *                       as the system says, and as the server does (-ENOSPC: its disk, or etcd's quota, is full; -EROFS: it
+ *                       is a standby): make room, and so on; the handle goes on when the cause is gone
  *     -ECHILD           a memory: handle in a forked child, or a process that _Fork(3) or clone(2) made
  *     -EINTR            in the child, if a signal handler forked this process during the call: call again there; in the
  *                       parent the call goes on. Also where a call says so itself
- *     -ENOMEM           no memory for SQLite or for the owner's string, or no thread for DSS_LOCK_KEEPALIVE: raise the
- *                       limit (where libdss itself has no memory, the process ends)
+ *     -ENOMEM           no memory for SQLite, for the server or for the owner's string, or no thread for
+ *                       DSS_LOCK_KEEPALIVE: raise the limit (where libdss itself has no memory, the process ends)
  *     -ENOTRECOVERABLE  a defect inside the library was contained: dss_fini() each handle of the store, then dss_init()
  *                       again; please report it
  *
@@ -289,7 +298,8 @@ struct dss_lock_opts {
      */
     uint64_t flags;
     /**
-     * The lease in milliseconds: DSS_TTL_MIN_MS to DSS_TTL_MAX_MS, or 0 for a lock that never expires.
+     * The lease in milliseconds: DSS_TTL_MIN_MS to DSS_TTL_MAX_MS, or 0 for a lock that never expires. A store may grant more:
+     * etcd counts in whole seconds, and not less than 2 as a rule.
      */
     uint64_t ttl_ms;
     /**
@@ -351,8 +361,9 @@ struct dss_filter {
      */
     const char *lock_owner;
     /**
-     * Only locks that were last taken or refreshed at least so many milliseconds ago; 0: of any age. A step of the wall
-     * clock does not count, but for locks from before the host's last boot, whose age the wall clock tells.
+     * Only locks that were last taken or refreshed at least so many milliseconds ago; 0: of any age. On SQLite a step of the
+     * wall clock does not count, but for locks from before the host's last boot, whose age the wall clock tells. On PostgreSQL
+     * it is the server's wall clock, on etcd those of the hosts that take, refresh and list.
      */
     uint64_t min_age_ms;
 };
@@ -450,7 +461,8 @@ extern "C" {
  * With DSS_URI unset or empty the store is an SQLite file: /var/lib/dss/dss.db for root (the folder is made with mode
  * 0755), else dss/dss.db in $XDG_STATE_HOME or, where that is unset or no full path, in ~/.local/state (folders are made
  * with mode 0700). THIS DEFAULT DIFFERS FROM USER TO USER: programs that run as different users and are to share their
- * locks must set DSS_URI. The environment is read by secure_getenv(3), so a set-user-ID program sees none of it.
+ * locks must set DSS_URI, and so must all on a store that several hosts share. The environment is read by secure_getenv(3),
+ * so a set-user-ID program sees none of it.
  *
  * @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
  *                      handle stays open until the process ends. On failure its dh_conn is NULL.
@@ -461,26 +473,48 @@ int dss_init(struct dss_handle *handle);
 /**
  * Open the store that a connection string names.
  *
- *     sqlite:/path/file.db        an SQLite file, for the processes of one host; also a bare path without "sqlite:"
- *     memory:  memory:NAME        a store of this process alone: handles of one NAME (also the empty one) share it, and
- *                                 it is gone with the last of them; for unit tests of programs that use the library
+ *     sqlite:/path/file.db                   an SQLite file, for the processes of one host; also a bare path without "sqlite:"
+ *     postgresql://user@host:port/database   a PostgreSQL server, 13 or newer, for all hosts that reach it; also postgres:,
+ *     host=... dbname=... user=...           and the keyword strings of its client library libpq
+ *     etcd://host:port,host:port/prefix      an etcd cluster, 3.4 or newer, for all hosts that reach it
+ *     memory:  memory:NAME                   a store of this process alone: handles of one NAME (also the empty one) share it,
+ *                                            and it is gone with the last of them; for unit tests of programs that use the
+ *                                            library
  *
- * Options follow a '?' and are joined by '&', as in "sqlite:/path/file.db?mode=0660&timeout_ms=2000". The path is taken
- * literally up to the '?' (no percent signs are decoded); a bare path is literal to its end and takes no options. A relative
- * path is resolved once, from the working folder at this call, and so are symbolic links. A bare path that begins as a scheme
- * does ("name:") or as a libpq keyword string ("host=...") is not taken for a file: write ./ before it. postgresql:,
- * postgres:, etcd: and keyword strings are for stores that this version has not got: -EPROTONOSUPPORT.
+ * Options follow a '?' and are joined by '&', as in "sqlite:/path/file.db?mode=0660&timeout_ms=2000"; in a keyword string they
+ * are keywords as the others.
  *
  *     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000. With 0
- *                     it tries once, and gives -EBUSY as soon as anybody is in the way
- *     mode=OCTAL      the mode of a file that has to be created, three or four octal digits such as 0660: its owner may
- *                     read and write it, nobody may execute it; default 0600. The umask does not count
+ *                     it tries once, and gives -EBUSY as soon as anybody is in the way; a server is given up to 400
+ *     mode=OCTAL      sqlite: the mode of a file that has to be created, three or four octal digits such as 0660: its owner
+ *                     may read and write it, nobody may execute it; default 0600. The umask does not count
+ *     schema=NAME     postgresql: the schema that holds the store, 1 to 63 small letters, digits and '_'; default dss
+ *     tls=on|off      etcd: whether to speak TLS; default on if one of the next three is given, else off
+ *     cacert=FILE     etcd: who has signed the servers' certificates (PEM); without it the usual public authorities
+ *     cert=FILE       etcd: the client's certificate (PEM), with
+ *     key=FILE        its private key
+ *     user=NAME       etcd: the user, with
+ *     password_file=FILE   the file whose first line is the user's password
  *
+ * sqlite: The path is taken literally up to the '?' (no percent signs are decoded); a bare path is literal to its end and takes
+ * no options. A relative path is resolved once, from the working folder at this call, and so are symbolic links. A bare path
+ * that begins as a scheme does ("name:") or as a libpq keyword string ("host=...") is not taken for a file: write ./ before it.
  * A file that does not exist is created, its folder is not. Beside it stand more files while it is open, with the same mode:
  * SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks and leave requests for the one
  * that is at work. So the user needs the right to write in the folder. Keep the file on a local file system; do not rename,
  * remove or hard-link it while it is open: that is found out at the next call. A file of an older libdss is brought to this
  * version's form; the older one gives -EPROTONOSUPPORT then.
+ *
+ * postgresql: All options but timeout_ms and schema are libpq's, and so are the environment (PGHOST, PGUSER, ...), ~/.pgpass
+ * and service files. libpq.so.5 is loaded by the first such string (Debian's package libpq5). The first call makes the schema
+ * where there is none and the role may; else an administrator makes it. Where the string names several hosts, the one that can
+ * be written to is used (target_session_attrs=read-write, unless it says otherwise); then set tcp_user_timeout, too.
+ *
+ * etcd: Name all members of the cluster. The port is 2379 where it is left out; all keys begin with the prefix (letters, digits
+ * and . _ - /), dss where there is none. etcd's JSON gateway has to be on, as it is by default.
+ *
+ * Passwords are in no text that the library gives. docs/stores.md says for each store how to set it up, what it guarantees and
+ * costs, and what to do when something goes wrong.
  *
  * @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
  *                      handle stays open until the process ends. On failure its dh_conn is NULL.
@@ -490,13 +524,17 @@ int dss_init(struct dss_handle *handle);
  *                      malformed option, or one twice: dss_last_error() names the part,
  *                     -ERANGE if timeout_ms is out of range,
  *                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
- *                     -ENOENT if the folder does not exist: make it,
- *                     -EACCES if the user may not write the file or its folder: give the rights, or another path,
- *                     -EROFS, -ENOSPC, -EDQUOT, -EMFILE, -EIO as the system says,
- *                     -EUCLEAN if the file is not a dss store or is damaged: it is left untouched; give another path, or
- *                      restore it,
- *                     -EPROTONOSUPPORT if the file was written by a newer libdss (it is left untouched: update), or this
- *                      library was built without that kind of store,
+ *                     -ENOENT if the folder, the database or a file of an option does not exist: make it,
+ *                     -EACCES if the user may not write the file or its folder, if the password is wrong, or if the role may
+ *                      neither make nor use the store: give the rights, or another path,
+ *                     -ENOTCONN if the server can't be reached, does not answer within timeout_ms, or one side wants TLS and
+ *                      the other does not: start it, or put the string right,
+ *                     -EROFS if the server is a standby: name the primary, or all hosts; -EROFS, -ENOSPC, -EDQUOT, -EMFILE,
+ *                      -EIO also as the system says,
+ *                     -EUCLEAN if the file, schema or prefix is not a dss store or is damaged: it is left untouched; give
+ *                      another one, or restore it,
+ *                     -EPROTONOSUPPORT if the store was written by a newer libdss (it is left untouched: update), the server is
+ *                      too old, libpq is not installed, or this library was built without that kind of store,
  *                     -EREMOTE if the file would be on a network file system (NFS, Lustre, GPFS, CIFS, 9p, ...), where
  *                      SQLite's locks do not hold: give a path on a local one,
  *                     -EMLINK if the file has a hard link: remove it; or is itself a bind mount: mount its folder instead,
@@ -512,7 +550,8 @@ int dss_init_uri(struct dss_handle *handle, const char *uri);
  * Calls that other threads have under way on the handle end as they would have, but a dss_lockv() that waits for others'
  * locks ends at once with -EBADF; later calls give -EBADF. The memory of the struct may be used again as soon as no thread
  * will begin another call with it. A copy of the struct is the same handle and is closed with it. The last dss_fini() of the
- * process waits for the end of the keepalive thread. NULL, a handle that is not open, and a second call are harmless.
+ * process waits for the end of the keepalive thread. The last one of a store on a server takes leave of it, within about a
+ * second. NULL, a handle that is not open, and a second call are harmless.
  *
  * @param[in,out]  handle  Handle to close, or NULL. Its dh_conn is NULL afterwards.
  */
@@ -530,7 +569,8 @@ void dss_fini(struct dss_handle *handle);
  * @param[in]   lock_owner      Name of the lock owner: 1 to DSS_LOCK_OWNER_MAX bytes, any but NUL. Choose one that is
  *                              different for each holder, such as host, program and process id, or a stable one that the
  *                              program finds again after a restart.
- * @return                      0 on success: the lock is held, and will be after a crash or a power cut,
+ * @return                      0 on success: the lock is held, and will be after a crash or a power cut (on a server, if its
+ *                              settings promise that),
  *                             -EEXIST if the lock is held, also by the same owner; dss_last_error() says by whom and
  *                              since when. Try again after its dss_unlock(),
  *                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
@@ -705,7 +745,7 @@ int dss_lock_transfer(struct dss_handle *handle, const char *lock_id, const char
  *
  * The list is one consistent snapshot of the moment at which it began. It takes little memory for any number of locks, and
  * nothing that a writer waits for is held while the callback runs; a long list may delay the moment at which SQLite's log
- * gets shorter. Locks whose lease is over are not in it.
+ * gets shorter, or PostgreSQL's VACUUM removes old rows. Locks whose lease is over are not in it.
  *
  * @param[in]   handle    DSS handle.
  * @param[in]   filter    Which locks, or NULL for all.
@@ -717,7 +757,8 @@ int dss_lock_transfer(struct dss_handle *handle, const char *lock_id, const char
  *                        unknown fields that are not 0, flags has unknown bits, or a name is empty and its ..._PREFIX flag
  *                        is not set,
  *                       -ENAMETOOLONG if a name is too long,
- *                       -EINTR if the list was cut short because this process forked: start it again,
+ *                       -EINTR if the list was cut short because this process forked, or because etcd has compacted the
+ *                        revision that the list was of: start it again,
  *                       -EBADF and others: see "ERRORS OF EVERY CALL" above; timeout_ms counts for each page of some locks.
  */
 int dss_lock_list(struct dss_handle *handle, const struct dss_filter *filter, dss_lock_cb callback, void *arg);

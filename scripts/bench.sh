@@ -1,24 +1,29 @@
 #!/bin/sh
-# Measures libdss beside other ways to lock, on the disk and in memory: hand-written C on the same SQLite, flock(2), and
-# Redis where it can be had. `make bench` builds the library first. It takes less than ten minutes, prints tables, and
-# writes each number to target/bench/bench.csv and a picture to target/bench/bench.svg.
+# Measures libdss beside other ways to lock. With files on the disk and in memory: hand-written C on the same SQLite,
+# flock(2), and Redis where it can be had. At a PostgreSQL server and at an etcd server, where these can be had: the
+# statements and requests that one writes by hand. `make bench` builds the library first. It takes about ten minutes,
+# prints tables, and writes each number to target/bench/bench.csv and a picture to target/bench/bench.svg.
 #
-#   BENCH_ONLY=name,name   only these: single-disk, procs8, threads64, status, ...; or a family, such as procs, which is
-#                          the name without its number. A wrong name shows them all
+#   BENCH_ONLY=name,name   only these: single-disk, procs8, threads64, status, ...; or a family, such as procs, postgres or
+#                          etcd, which is the name up to a number or a hyphen. A wrong name shows them all
 #   BENCH_ROUNDS=n         rounds of each, instead of 5 to 7; there are no ratios from fewer than five
 #   BENCH_SECONDS=n        seconds of each contender in a round, instead of 0.2 to 1.5
 #   BENCH_CALLS=n          calls of the search for growing memory, instead of some hundred thousand
 #   BENCH_LIB_DIR=folder   where libdss.so and dss.h are, instead of the built ones
 #
-# In the CSV file each line is one number: workload, store (disk, tmpfs), workers, contender, round, metric, value. In
+#   TMPDIR=folder          where the servers have their data, instead of /var/tmp. They flush it, as libdss does its own
+#
+# In the CSV file each line is one number: workload, store (disk, tmpfs, postgres, etcd), workers, contender, round, metric, value. In
 # the lines of all rounds, calls_below_N_us is how many calls took that long: less than N, and no less than the next
 # smaller N.
 set -eu
 cd "$(dirname "$0")/.."
 
+tree=$PWD
 target=${CARGO_TARGET_DIR:-$PWD/target}
 out=$target/bench
 memory=
+servers=
 server=
 bench=
 
@@ -27,6 +32,7 @@ clean_up() {
         kill "$child" 2>/dev/null || true
         wait "$child" 2>/dev/null || true
     done
+    [ -z "$servers" ] || "$tree/scripts/servers.sh" clean "$servers"
     rm -rf "$out/disk" ${memory:+"$memory"}
 }
 trap clean_up EXIT
@@ -67,17 +73,65 @@ wait_for_redis() {
     without_redis="its server did not start: $(tail -n 1 "$out/disk/redis.log" 2>&1 || true)"
 }
 
+# is_wanted FAMILY: whether BENCH_ONLY leaves it in.
+is_wanted() {
+    case ,${BENCH_ONLY-}, in
+    ,, | *,"$1"[,-]*) ;;
+    *) false ;;
+    esac
+}
+
+# start_server NAME TOOL...: starts it beside us on the disk, and leaves its connection string in $uri; empty, where it is not to
+# be had or not wanted.
+start_server() {
+    uri=
+    name=$1
+    shift
+    is_wanted "$name" || return 0
+    said=$(scripts/need.sh "$name" "$@" 2>&1) && said=$(scripts/servers.sh start "$servers" "$name" 2>&1) ||
+        echo "$name is left out: $(echo "$said" | tail -n 1)" >&2
+    uri=$(echo "$said" | sed -n 's/^DSS_TEST_[A-Z]*=\([a-z]*:.*\)/\1/p')
+}
+
+start_servers() {
+    export DSS_SERVERS_OWNER=$$ DSS_TEST_PG_FSYNC=on DSS_TEST_ETCD_FSYNC=on
+    servers=$(mktemp -d "${TMPDIR:-/var/tmp}/dss-bench.XXXXXX")
+    start_server postgres libpq-fe.h
+    postgres=$uri
+    start_server etcd
+    etcd=$uri
+}
+
 compile() {
+    library=${BENCH_LIB_DIR:-$target/release}
+    left_out=
+    options=
+    if [ -z "$without_redis" ]; then
+        options="-DWITH_REDIS -lhiredis"
+    else
+        left_out="$left_out redis"
+    fi
+    if [ -n "$postgres" ]; then
+        options="$options -DWITH_POSTGRES -isystem $(pg_config --includedir) -L$(pg_config --libdir) -lpq"
+    else
+        left_out="$left_out postgres"
+    fi
+    if [ -n "$etcd" ]; then
+        "${CARGO:-cargo}" build --release --locked --quiet --package etcd_bare
+        options="$options -DWITH_ETCD -L$target/release -Wl,-rpath,$target/release -letcd_bare"
+    else
+        left_out="$left_out etcd"
+    fi
     sources=
     for source in benches/*.c; do
-        [ "$source" = benches/redis.c ] && [ -n "$without_redis" ] || sources="$sources $source"
+        case " $left_out " in
+        *" $(basename "$source" .c) "*) ;;
+        *) sources="$sources $source" ;;
+        esac
     done
-    redis=
-    [ -n "$without_redis" ] || redis="-DWITH_REDIS -lhiredis"
-    library=${BENCH_LIB_DIR:-$target/release}
     # shellcheck disable=SC2086 # The lists are meant to be split into words.
     "${CC:-cc}" -std=c11 -O2 -Wall -Wextra -Wpedantic -Werror -I"${BENCH_LIB_DIR:-include}" -isystem "$header" \
-        -o "$out/bench" $sources "$sqlite" -L"$library" -Wl,-rpath,"$library" -ldss $redis -lpthread -ldl -lm
+        -o "$out/bench" $sources "$sqlite" -L"$library" -Wl,-rpath,"$library" -ldss $options -lpthread -ldl -lm
     strip --strip-unneeded -o "$out/libdss.stripped.so" "$library/libdss.so"
 }
 
@@ -89,6 +143,7 @@ if [ -z "$without_redis" ]; then
     wait_for_redis
 fi
 [ -z "$without_redis" ] || echo "Redis is left out: $without_redis" >&2
+start_servers
 compile
 if [ -w /dev/shm ]; then
     memory=$(mktemp -d /dev/shm/dss-bench-XXXXXX)
@@ -99,7 +154,7 @@ fi
 # The path of a Unix socket has to be short, so the folder is named from here. In the background, and waited for, so
 # that a signal to this script ends it at once.
 cd "$out"
-./bench --disk=disk ${memory:+"--tmpfs=$memory"} --library=libdss.stripped.so --csv=bench.csv --svg=bench.svg &
+./bench --disk=disk ${memory:+"--tmpfs=$memory"} ${postgres:+"--postgres=$postgres"} ${etcd:+"--etcd=$etcd"} --library=libdss.stripped.so --csv=bench.csv --svg=bench.svg &
 bench=$!
 status=0
 wait "$bench" || status=$?

@@ -39,6 +39,7 @@ is_there() {
     libasan) case $(gcc -print-file-name=libasan.so) in /*) ;; *) false ;; esac ;;
     libfaketime) is_library libfaketime.so.1 ;;
     libpq-fe.h) echo '#include <libpq-fe.h>' | gcc -I/usr/include/postgresql -E - ;;
+    pgbouncer) PATH=$PATH:/usr/sbin command -v pgbouncer ;;
     postgres) is_library libpq.so.5 && { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } ;;
     sqlite3.h) echo '#include <sqlite3.h>' | gcc -E - ;;
     *) command -v "$1" ;;
@@ -98,7 +99,7 @@ install_packages() {
     return 1
 }
 
-# Debian starts the servers that it installs, makes a PostgreSQL cluster, and has etcd started at each boot. The tests run
+# Debian starts the servers that it installs, makes a PostgreSQL cluster, and has some started at each boot. The tests run
 # servers of their own and want none of that. So a start is forbidden meanwhile, by the file in which Debian asks, and
 # what would come later is taken back.
 install_servers() {
@@ -115,14 +116,19 @@ install_servers() {
     as_root mkdir -p "${no_cluster%/*}"
     echo 'create_main_cluster = false' | as_root tee "$no_cluster" >/dev/null
     install_packages "$@" || return
-    case " $* " in
-    *' etcd-server '*) as_root env PATH="/usr/sbin:$PATH" update-rc.d etcd disable >/dev/null 2>&1 || true ;;
-    esac
+    for package in "$@"; do
+        case $package in
+        etcd-server) service=etcd ;;
+        pgbouncer) service=pgbouncer ;;
+        *) continue ;;
+        esac
+        as_root env PATH="/usr/sbin:$PATH" update-rc.d "$service" disable >/dev/null 2>&1 || true
+    done
 }
 
 install() {
     case " $* " in
-    *' etcd-server '* | *' postgresql '* | *' redis-server '*) install_servers "$@" ;;
+    *' etcd-server '* | *' pgbouncer '* | *' postgresql '* | *' redis-server '*) install_servers "$@" ;;
     *) install_packages "$@" ;;
     esac
 }

@@ -15,6 +15,7 @@
 # For servers of a test's own, which it may stop and kill, in a folder DIR that holds nothing else:
 #
 #   servers.sh postgres-start DIR [PORT [SETTING=VALUE...]]   prints the port; 0 is any free one, none that of the last start
+#   servers.sh postgres-standby DIR PRIMARY_PORT [PORT [SETTING=VALUE...]]   a read-only copy that follows the one on that port
 #   servers.sh postgres-stop DIR fast|immediate|kill
 #   servers.sh etcd-cluster DIR [NAME...]            three servers unless told; prints NAME CLIENT_PORT PEER_PORT of each
 #   servers.sh etcd-start DIR NAME [CLIENT_PORT PEER_PORT INITIAL_CLUSTER]   without ports, as at the last start
@@ -109,6 +110,7 @@ case $action in
 start) start "$folder" "$@" ;;
 clean) clean "$folder" ;;
 postgres-start) postgres_start "$folder" "$@" ;;
+postgres-standby) postgres_standby "$folder" "$@" ;;
 postgres-stop) postgres_stop "$folder" "$@" ;;
 etcd-cluster) etcd_cluster "$folder" "$@" ;;
 etcd-start) etcd_start "$folder" "$@" ;;

@@ -91,6 +91,18 @@ postgres_start() {
     stop "PostgreSQL did not start, attempt $attempt: $(tail -n 5 "$place/log")"
 }
 
+# postgres_standby DIR PRIMARY_PORT [PORT [SETTING...]]: the same with a copy of the server on that port, which follows it.
+postgres_standby() {
+    guard "$1"
+    folder=$1 place=$1/postgres
+    make_place "$place"
+    as_server "$(postgres_bin)/pg_basebackup" -R --checkpoint=fast --no-sync --no-manifest -X stream -h 127.0.0.1 -p "$2" \
+        -U "$postgres_user" -D "$place/data" >>"$place/log" 2>&1 || stop "pg_basebackup failed: $(tail -n 5 "$place/log")"
+    postgres_settings "$place" >>"$place/data/postgresql.conf"
+    shift 2
+    postgres_start "$folder" "$@"
+}
+
 # postgres_stop DIR fast|immediate|kill: with immediate it recovers at its next start, as after a crash; kill sends SIGKILL to
 # all of its processes.
 postgres_stop() {

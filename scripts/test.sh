@@ -121,7 +121,7 @@ build_c_tests() {
 
 # The servers among the stores, and what they need. The test of the script that runs them needs both.
 server_tools() {
-    ! servers >/dev/null || echo postgres etcd setpriv curl
+    ! servers >/dev/null || echo postgres etcd setpriv curl openssl pgbouncer
 }
 
 servers() {
@@ -168,6 +168,7 @@ step "library with switchable defects" make mutants
 step "build of the C tests" build_c_tests
 suite count_ctest "C tests" ctest --test-dir "$c_tests" -j "$jobs" --output-on-failure
 step "instructions of a call" scripts/instructions.sh
+step "library with some of the stores" scripts/test_slim.sh
 step "install and uninstall" scripts/test_install.sh
 step "demo" make demo
 finish

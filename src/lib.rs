@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `ffi` | the C functions of `dss.h`: check, convert, call, map |
 //! | `engine` | handles, batches, retries, forks |
-//! | `store` | one transaction for a batch, in memory or in a SQLite file |
+//! | `store` | one transaction for a batch, in memory, in a SQLite file, on PostgreSQL or on etcd |
 //! | `model` | names, requests, the rules of the lock, errors: no I/O |
 //!
 //! `clock` reads the clocks and `sys` calls the system where the standard library can't. `unsafe` code stands in `ffi`,

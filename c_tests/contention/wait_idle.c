@@ -1,6 +1,7 @@
 /*
  * Proves: waiting costs next to nothing: 64 waiters, processes or threads of one process, that wait ten seconds for
- * locks that are held use less than 1 % of one core in all, what it costs to begin and to give up included.
+ * locks that are held use less than 1 % of one core in all, what it costs to begin and to give up included. On a server
+ * each of them asks four times a second, by the network: all together may use 10 %.
  *
  *   wait_idle processes | threads
  */
@@ -8,7 +9,7 @@
 
 #define WAITERS 64
 #define WAIT_MS 10000
-#define LIMIT_S 0.1
+#define LIMIT_S (test_store_is_server() ? 1.0 : 0.1)
 #define HELD 16
 #define OF_SET 4 /* every fourth waiter wants so many */
 

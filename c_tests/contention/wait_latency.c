@@ -1,7 +1,7 @@
 /*
- * Proves: whoever waits for a lock has it within 2 ms of the unlock by another process: one waiter, one that takes any
- * of several locks, and each of eight that stand in line; and those in line are served in the order in which they
- * came.
+ * Proves: whoever waits for a lock has it within 2 ms of the unlock by another process (20 ms on a server, which has to be
+ * told, and to tell): one waiter, one that takes any of several locks, and each of eight that stand in line; and those in
+ * line are served in the order in which they came.
  *
  * The time runs from just before dss_unlock() is called, so the commit of the unlock is in it, to the moment when
  * dss_lockv() has returned in the waiter. The figure is that of a machine with a processor to spare: the median
@@ -9,7 +9,7 @@
  */
 #include "contention.h"
 
-#define LIMIT_S 0.002
+#define LIMIT_S (test_store_is_server() ? 0.020 : 0.002)
 #define ROUNDS 200
 #define RUNS 3
 #define LINE 8

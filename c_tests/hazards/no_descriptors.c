@@ -14,6 +14,8 @@
 #define HOLD_S 3.5
 #define DESCRIPTORS 64
 #define WAITERS 4
+/* As many connections to a server as work at once stay open for the next time: the waiters', a list's and the keeper's. */
+#define CONNECTIONS (WAITERS + 2)
 
 static struct dss_handle handle;
 
@@ -34,6 +36,14 @@ static int count_descriptors(void)
     for (int fd = 0; fd < DESCRIPTORS; fd++)
         count += fcntl(fd, F_GETFD) >= 0;
     return count;
+}
+
+/* None was lost since there were so many; connections to a server come and go. */
+static void check_descriptors(int before, int connections)
+{
+    int now = count_descriptors();
+
+    CHECK(test_store_is_server() ? now <= before + connections : now == before);
 }
 
 static int taken[DESCRIPTORS], taken_count;
@@ -162,7 +172,7 @@ static void wait_without_descriptors(void)
     check_kept();
     check_nothing_new_opens();
     give_descriptors_back();
-    CHECK(count_descriptors() == open_before);
+    check_descriptors(open_before, 0);
     if (memory)
         join_thread(thread);
     else
@@ -193,7 +203,7 @@ static void none_is_lost(void)
         join_thread(threads[i]);
     for (int i = 0; i < test_repeat(1000, 100); i++)
         check_list(0);
-    CHECK(count_descriptors() == before);
+    check_descriptors(before, CONNECTIONS);
 }
 
 int main(void)

@@ -2,7 +2,8 @@
  * An administrator mistypes the connection string, or means something that this library does not have.
  *
  * A string that is taken for a file name in spite of that makes a store of its own, in which the program is alone with
- * its locks. So each kind of nonsense has its errno, the text names the part that is wrong, and no file appears.
+ * its locks. So each kind of nonsense has its errno, the text names the part that is wrong, and no file appears. Strings of
+ * servers: network/bad_uris.c.
  */
 #include "hazard.h"
 
@@ -71,13 +72,6 @@ static const struct bad_uri bad_uris[] = {
     {"sqlite:x.db?mode=0400", -EINVAL, "0400"},
     {"sqlite:x.db?mode=04600", -EINVAL, "04600"},
     {"sqlite:x.db?mode=u+rw", -EINVAL, "mode"},
-    /* Stores that this build does not have. */
-    {"postgresql://host/db", -EPROTONOSUPPORT, "PostgreSQL"},
-    {"postgres://host/db", -EPROTONOSUPPORT, "PostgreSQL"},
-    {"dbname=x", -EPROTONOSUPPORT, "PostgreSQL"},
-    {"host=/run/postgresql dbname=x", -EPROTONOSUPPORT, "PostgreSQL"},
-    {"dbname = x", -EPROTONOSUPPORT, "PostgreSQL"},
-    {"etcd://h1:2379,h2:2379/prefix", -EPROTONOSUPPORT, "etcd"},
 };
 
 static void is_refused(const char *uri, int rc, const char *culprit)

@@ -160,11 +160,22 @@ static inline void sleep_ms(long ms)
         CHECK(errno == EINTR);
 }
 
+static inline void check_began_within_(int64_t left_ms, uint64_t ttl_ms, double begun, double slack_ms)
+{
+    CHECK(left_ms > 0 && left_ms <= (int64_t)ttl_ms);
+    CHECK((double)left_ms >= (double)ttl_ms - (test_seconds() - begun) * 1000 - slack_ms);
+}
+
 /* Ends the test unless a lease of which so much is left began at this time, in test_seconds(), or later. */
 static inline void check_began_since(int64_t left_ms, uint64_t ttl_ms, double begun)
 {
-    CHECK(left_ms > 0 && left_ms <= (int64_t)ttl_ms);
-    CHECK((double)left_ms >= (double)ttl_ms - (test_seconds() - begun) * 1000 - 2); /* rounded down */
+    check_began_within_(left_ms, ttl_ms, begun, 2); /* rounded down */
+}
+
+/* The same for what a list shows: etcd tells what is left of a lease in whole seconds. */
+static inline void check_shown_began_since(int64_t left_ms, uint64_t ttl_ms, double begun)
+{
+    check_began_within_(left_ms, ttl_ms, begun, test_store_is("etcd") ? 1002 : 2);
 }
 
 /* Waits for the end of a lease, which nobody tells. */

@@ -108,7 +108,7 @@ static void check_lease_starts_anew(struct dss_handle *handle)
     CHECK_RC(dss_lock_refreshv(handle, ids, 2, "ann", tokens, grants), 0);
     check_began_since(grants[0].left_ms, TTL_MS, begun);
     CHECK(look_up(handle, "mine", &shown) && shown.info.ttl_ms == TTL_MS);
-    check_began_since(shown.info.left_ms, TTL_MS, begun);
+    check_shown_began_since(shown.info.left_ms, TTL_MS, begun);
     CHECK(shown.info.refreshed_us > shown.info.taken_us && shown.info.token == tokens[0]);
     CHECK(look_up(handle, "mine too", &shown) && shown.info.left_ms == INT64_MAX);
 }

@@ -43,7 +43,7 @@ static void check_given(struct dss_handle *handle)
     CHECK(stamp_of(handle, ID) > stamp);
     CHECK(look_up(handle, ID, &shown));
     CHECK(strcmp(shown.note, "tape 7") == 0 && shown.info.ttl_ms == TTL_MS);
-    check_began_since(shown.info.left_ms, TTL_MS, begun);
+    check_shown_began_since(shown.info.left_ms, TTL_MS, begun);
 
     /* The former holder is out, whether it names its token or not. */
     CHECK_RC(refresh(handle, ID, "ann", former.token), -EACCES);

@@ -39,7 +39,8 @@ pub struct dss_handle {
 /// With DSS_URI unset or empty the store is an SQLite file: /var/lib/dss/dss.db for root (the folder is made with mode
 /// 0755), else dss/dss.db in $XDG_STATE_HOME or, where that is unset or no full path, in ~/.local/state (folders are made
 /// with mode 0700). THIS DEFAULT DIFFERS FROM USER TO USER: programs that run as different users and are to share their
-/// locks must set DSS_URI. The environment is read by secure_getenv(3), so a set-user-ID program sees none of it.
+/// locks must set DSS_URI, and so must all on a store that several hosts share. The environment is read by secure_getenv(3),
+/// so a set-user-ID program sees none of it.
 ///
 /// @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
 ///                      handle stays open until the process ends. On failure its dh_conn is NULL.
@@ -57,26 +58,48 @@ pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
 
 /// Open the store that a connection string names.
 ///
-///     sqlite:/path/file.db        an SQLite file, for the processes of one host; also a bare path without "sqlite:"
-///     memory:  memory:NAME        a store of this process alone: handles of one NAME (also the empty one) share it, and
-///                                 it is gone with the last of them; for unit tests of programs that use the library
+///     sqlite:/path/file.db                   an SQLite file, for the processes of one host; also a bare path without "sqlite:"
+///     postgresql://user@host:port/database   a PostgreSQL server, 13 or newer, for all hosts that reach it; also postgres:,
+///     host=... dbname=... user=...           and the keyword strings of its client library libpq
+///     etcd://host:port,host:port/prefix      an etcd cluster, 3.4 or newer, for all hosts that reach it
+///     memory:  memory:NAME                   a store of this process alone: handles of one NAME (also the empty one) share it,
+///                                            and it is gone with the last of them; for unit tests of programs that use the
+///                                            library
 ///
-/// Options follow a '?' and are joined by '&', as in "sqlite:/path/file.db?mode=0660&timeout_ms=2000". The path is taken
-/// literally up to the '?' (no percent signs are decoded); a bare path is literal to its end and takes no options. A relative
-/// path is resolved once, from the working folder at this call, and so are symbolic links. A bare path that begins as a scheme
-/// does ("name:") or as a libpq keyword string ("host=...") is not taken for a file: write ./ before it. postgresql:,
-/// postgres:, etcd: and keyword strings are for stores that this version has not got: -EPROTONOSUPPORT.
+/// Options follow a '?' and are joined by '&', as in "sqlite:/path/file.db?mode=0660&timeout_ms=2000"; in a keyword string they
+/// are keywords as the others.
 ///
 ///     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000. With 0
-///                     it tries once, and gives -EBUSY as soon as anybody is in the way
-///     mode=OCTAL      the mode of a file that has to be created, three or four octal digits such as 0660: its owner may
-///                     read and write it, nobody may execute it; default 0600. The umask does not count
+///                     it tries once, and gives -EBUSY as soon as anybody is in the way; a server is given up to 400
+///     mode=OCTAL      sqlite: the mode of a file that has to be created, three or four octal digits such as 0660: its owner
+///                     may read and write it, nobody may execute it; default 0600. The umask does not count
+///     schema=NAME     postgresql: the schema that holds the store, 1 to 63 small letters, digits and '_'; default dss
+///     tls=on|off      etcd: whether to speak TLS; default on if one of the next three is given, else off
+///     cacert=FILE     etcd: who has signed the servers' certificates (PEM); without it the usual public authorities
+///     cert=FILE       etcd: the client's certificate (PEM), with
+///     key=FILE        its private key
+///     user=NAME       etcd: the user, with
+///     password_file=FILE   the file whose first line is the user's password
 ///
+/// sqlite: The path is taken literally up to the '?' (no percent signs are decoded); a bare path is literal to its end and takes
+/// no options. A relative path is resolved once, from the working folder at this call, and so are symbolic links. A bare path
+/// that begins as a scheme does ("name:") or as a libpq keyword string ("host=...") is not taken for a file: write ./ before it.
 /// A file that does not exist is created, its folder is not. Beside it stand more files while it is open, with the same mode:
 /// SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks and leave requests for the one
 /// that is at work. So the user needs the right to write in the folder. Keep the file on a local file system; do not rename,
 /// remove or hard-link it while it is open: that is found out at the next call. A file of an older libdss is brought to this
 /// version's form; the older one gives -EPROTONOSUPPORT then.
+///
+/// postgresql: All options but timeout_ms and schema are libpq's, and so are the environment (PGHOST, PGUSER, ...), ~/.pgpass
+/// and service files. libpq.so.5 is loaded by the first such string (Debian's package libpq5). The first call makes the schema
+/// where there is none and the role may; else an administrator makes it. Where the string names several hosts, the one that can
+/// be written to is used (target_session_attrs=read-write, unless it says otherwise); then set tcp_user_timeout, too.
+///
+/// etcd: Name all members of the cluster. The port is 2379 where it is left out; all keys begin with the prefix (letters, digits
+/// and . _ - /), dss where there is none. etcd's JSON gateway has to be on, as it is by default.
+///
+/// Passwords are in no text that the library gives. docs/stores.md says for each store how to set it up, what it guarantees and
+/// costs, and what to do when something goes wrong.
 ///
 /// @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
 ///                      handle stays open until the process ends. On failure its dh_conn is NULL.
@@ -86,13 +109,17 @@ pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
 ///                      malformed option, or one twice: dss_last_error() names the part,
 ///                     -ERANGE if timeout_ms is out of range,
 ///                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
-///                     -ENOENT if the folder does not exist: make it,
-///                     -EACCES if the user may not write the file or its folder: give the rights, or another path,
-///                     -EROFS, -ENOSPC, -EDQUOT, -EMFILE, -EIO as the system says,
-///                     -EUCLEAN if the file is not a dss store or is damaged: it is left untouched; give another path, or
-///                      restore it,
-///                     -EPROTONOSUPPORT if the file was written by a newer libdss (it is left untouched: update), or this
-///                      library was built without that kind of store,
+///                     -ENOENT if the folder, the database or a file of an option does not exist: make it,
+///                     -EACCES if the user may not write the file or its folder, if the password is wrong, or if the role may
+///                      neither make nor use the store: give the rights, or another path,
+///                     -ENOTCONN if the server can't be reached, does not answer within timeout_ms, or one side wants TLS and
+///                      the other does not: start it, or put the string right,
+///                     -EROFS if the server is a standby: name the primary, or all hosts; -EROFS, -ENOSPC, -EDQUOT, -EMFILE,
+///                      -EIO also as the system says,
+///                     -EUCLEAN if the file, schema or prefix is not a dss store or is damaged: it is left untouched; give
+///                      another one, or restore it,
+///                     -EPROTONOSUPPORT if the store was written by a newer libdss (it is left untouched: update), the server is
+///                      too old, libpq is not installed, or this library was built without that kind of store,
 ///                     -EREMOTE if the file would be on a network file system (NFS, Lustre, GPFS, CIFS, 9p, ...), where
 ///                      SQLite's locks do not hold: give a path on a local one,
 ///                     -EMLINK if the file has a hard link: remove it; or is itself a bind mount: mount its folder instead,
@@ -110,7 +137,8 @@ pub unsafe extern "C" fn dss_init_uri(handle: *mut dss_handle, uri: *const c_cha
 /// Calls that other threads have under way on the handle end as they would have, but a dss_lockv() that waits for others'
 /// locks ends at once with -EBADF; later calls give -EBADF. The memory of the struct may be used again as soon as no thread
 /// will begin another call with it. A copy of the struct is the same handle and is closed with it. The last dss_fini() of the
-/// process waits for the end of the keepalive thread. NULL, a handle that is not open, and a second call are harmless.
+/// process waits for the end of the keepalive thread. The last one of a store on a server takes leave of it, within about a
+/// second. NULL, a handle that is not open, and a second call are harmless.
 ///
 /// @param[in,out]  handle  Handle to close, or NULL. Its dh_conn is NULL afterwards.
 #[unsafe(no_mangle)]

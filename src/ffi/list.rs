@@ -34,8 +34,9 @@ pub struct dss_filter {
     pub lock_id: *const c_char,
     /// The lock's owner, or NULL for any; with DSS_FILTER_OWNER_PREFIX its first bytes.
     pub lock_owner: *const c_char,
-    /// Only locks that were last taken or refreshed at least so many milliseconds ago; 0: of any age. A step of the wall
-    /// clock does not count, but for locks from before the host's last boot, whose age the wall clock tells.
+    /// Only locks that were last taken or refreshed at least so many milliseconds ago; 0: of any age. On SQLite a step of the
+    /// wall clock does not count, but for locks from before the host's last boot, whose age the wall clock tells. On PostgreSQL
+    /// it is the server's wall clock, on etcd those of the hosts that take, refresh and list.
     pub min_age_ms: u64,
 }
 
@@ -76,7 +77,7 @@ pub type dss_lock_cb = Option<unsafe extern "C" fn(info: *const dss_lock_info, a
 ///
 /// The list is one consistent snapshot of the moment at which it began. It takes little memory for any number of locks, and
 /// nothing that a writer waits for is held while the callback runs; a long list may delay the moment at which SQLite's log
-/// gets shorter. Locks whose lease is over are not in it.
+/// gets shorter, or PostgreSQL's VACUUM removes old rows. Locks whose lease is over are not in it.
 ///
 /// @param[in]   handle    DSS handle.
 /// @param[in]   filter    Which locks, or NULL for all.
@@ -88,7 +89,8 @@ pub type dss_lock_cb = Option<unsafe extern "C" fn(info: *const dss_lock_info, a
 ///                        unknown fields that are not 0, flags has unknown bits, or a name is empty and its ..._PREFIX flag
 ///                        is not set,
 ///                       -ENAMETOOLONG if a name is too long,
-///                       -EINTR if the list was cut short because this process forked: start it again,
+///                       -EINTR if the list was cut short because this process forked, or because etcd has compacted the
+///                        revision that the list was of: start it again,
 ///                       -EBADF and others: see "ERRORS OF EVERY CALL" above; timeout_ms counts for each page of some locks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_lock_list(

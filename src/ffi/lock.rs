@@ -36,7 +36,8 @@ const _: () = assert!(DSS_LOCK_OWNER_MAX == crate::model::name::OWNER_MAX);
 /// @param[in]   lock_owner      Name of the lock owner: 1 to DSS_LOCK_OWNER_MAX bytes, any but NUL. Choose one that is
 ///                              different for each holder, such as host, program and process id, or a stable one that the
 ///                              program finds again after a restart.
-/// @return                      0 on success: the lock is held, and will be after a crash or a power cut,
+/// @return                      0 on success: the lock is held, and will be after a crash or a power cut (on a server, if its
+///                              settings promise that),
 ///                             -EEXIST if the lock is held, also by the same owner; dss_last_error() says by whom and
 ///                              since when. Try again after its dss_unlock(),
 ///                             -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.

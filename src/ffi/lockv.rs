@@ -66,7 +66,8 @@ pub struct dss_lock_opts {
     pub size: usize,
     /// DSS_LOCK_ANY, DSS_LOCK_RESUME, DSS_LOCK_KEEPALIVE, or 0.
     pub flags: u64,
-    /// The lease in milliseconds: DSS_TTL_MIN_MS to DSS_TTL_MAX_MS, or 0 for a lock that never expires.
+    /// The lease in milliseconds: DSS_TTL_MIN_MS to DSS_TTL_MAX_MS, or 0 for a lock that never expires. A store may grant more:
+    /// etcd counts in whole seconds, and not less than 2 as a rule.
     pub ttl_ms: u64,
     /// How long to wait for locks that others hold, in milliseconds: 0 not at all, less than 0 for ever.
     pub wait_ms: i64,

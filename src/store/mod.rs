@@ -12,12 +12,14 @@ pub mod pulse;
 pub mod sqlite;
 pub mod waiters;
 
+#[cfg(any(feature = "postgres", feature = "etcd"))]
+use crate::model::uri;
 use crate::model::{
     error::{Code, Error},
     lock::{Entry, Filter, Tick},
     name::LockId,
     request::{Outcome, Request},
-    uri::{self, Target},
+    uri::Target,
 };
 use desks::Desks;
 use news::News;

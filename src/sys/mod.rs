@@ -7,6 +7,8 @@ pub mod events;
 pub mod futex;
 pub mod inherited;
 pub mod inotify;
+#[cfg(feature = "postgres")]
+pub mod language;
 pub mod mapping;
 pub mod panics;
 #[cfg(any(feature = "postgres", feature = "etcd"))]

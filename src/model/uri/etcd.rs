@@ -29,6 +29,10 @@ const PREFIX_MAX: usize = 256;
 pub fn parse(rest: &[u8]) -> Result<Uri, Error> {
     let (address, options) = split_options(rest);
     let address = address.strip_prefix(b"//").ok_or_else(|| invalid("write etcd://host:2379"))?;
+    if address.contains(&b'@') {
+        // What stands there may be a password.
+        return Err(invalid("an address of etcd has no user in it: give user= and password_file= behind a ?"));
+    }
     let text = std::str::from_utf8(address).map_err(|_| bad_address(address))?;
     let (hosts, prefix) = text.split_once('/').unwrap_or((text, ""));
     let endpoints = hosts.split(',').map(endpoint).collect::<Result<Vec<_>, _>>()?;
@@ -149,6 +153,13 @@ mod tests {
         assert!(store.tls && store.cacert == Some("/ca.pem".into()) && store.user.as_deref() == Some("u"));
         assert!(parsed("etcd://h?tls=on").tls && !parsed("etcd://h?tls=off").tls && !parsed("etcd://h").tls);
         assert_eq!(Uri::parse(b"etcd://h?timeout_ms=50").unwrap().timeout.as_millis(), 50);
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        for text in ["etcd://u:secret@h", "etcd://u:1/secret@h"] {
+            assert!(!Uri::parse(text.as_bytes()).unwrap_err().text.contains("secret"), "{text}");
+        }
     }
 
     #[test]

@@ -32,6 +32,7 @@ fn is_ours(key: &[u8]) -> bool {
 /// `postgresql://…`: options stand behind the `?`, as in every URI of libpq.
 pub fn parse_uri(text: &[u8]) -> Result<Uri, Error> {
     let (address, options) = super::split_options(text);
+    check_address(address)?;
     let all = options.into_iter().flat_map(|all| all.split(|byte| *byte == b'&'));
     let key = |option: &[u8]| option.split(|byte| *byte == b'=').next().is_some_and(is_ours);
     let (ours, theirs): (Vec<&[u8]>, Vec<&[u8]>) = all.partition(|option| key(option));
@@ -47,26 +48,47 @@ pub fn parse_uri(text: &[u8]) -> Result<Uri, Error> {
     store(conninfo, ours)
 }
 
+/// libpq takes what stands behind the first `@` for a host, and what stands behind a `/` for a database: a password with these in
+/// it would be shown, and asked of name servers.
+fn check_address(address: &[u8]) -> Result<(), Error> {
+    let begin = address.windows(2).position(|two| two == b"//").map_or(0, |place| place + 2);
+    let mut parts = address[begin..].splitn(2, |byte| *byte == b'/');
+    let count = |part: Option<&[u8]>| part.unwrap_or_default().iter().filter(|byte| **byte == b'@').count();
+    if count(parts.next()) > 1 || count(parts.next()) > 0 {
+        return Err(invalid("in a user, a password and the name of a database write %40 for @ and %2F for /"));
+    }
+    Ok(())
+}
+
 /// `dbname=… host=…`: PostgreSQL's manual, "Keyword/Value Connection Strings".
 pub fn parse_keywords(text: &[u8]) -> Result<Uri, Error> {
     let mut ours = Vec::new();
     let mut conninfo = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some((key, value, setting, behind)) = next_setting(rest) {
+    while let Some(Setting { key, value, length }) = next_setting(rest) {
         if is_ours(key) {
             ours.push((key, Some(value)));
         } else {
-            conninfo.extend_from_slice(setting);
+            if key == b"dbname" && value.windows(3).any(|three| three == b"://") {
+                check_address(super::split_options(&value).0)?;
+            }
+            conninfo.extend_from_slice(&rest[..length]);
         }
-        rest = behind;
+        rest = &rest[length..];
     }
     conninfo.extend_from_slice(rest);
     store(conninfo, ours.into_iter())
 }
 
-/// A keyword, its value, the bytes that both take, and what stands behind them. None at the end, and where libpq will find
-/// fault with the string.
-fn next_setting(text: &[u8]) -> Option<(&[u8], Vec<u8>, &[u8], &[u8])> {
+struct Setting<'a> {
+    key: &'a [u8],
+    value: Vec<u8>,
+    /// How many bytes both take.
+    length: usize,
+}
+
+/// None at the end, and where libpq will find fault with the string.
+fn next_setting(text: &[u8]) -> Option<Setting<'_>> {
     let blanks = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
     let begin = blanks(0);
     let equals = begin + text[begin..].iter().position(|byte| *byte == b'=')?;
@@ -94,8 +116,7 @@ fn next_setting(text: &[u8]) -> Option<(&[u8], Vec<u8>, &[u8], &[u8])> {
             }
         }
     }
-    let place = place.min(text.len());
-    Some((key, value, &text[..place], &text[place..]))
+    Some(Setting { key, value, length: place.min(text.len()) })
 }
 
 fn store<'a>(conninfo: Vec<u8>, ours: impl Iterator<Item = (&'a [u8], Option<Vec<u8>>)>) -> Result<Uri, Error> {
@@ -166,6 +187,16 @@ mod tests {
             assert!(Uri::parse(format!("postgresql://h/d?{text}").as_bytes()).is_err(), "{text}");
         }
         assert!(Uri::parse(format!("postgresql://h?schema={}", "x".repeat(64)).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_could_be_a_password_is_no_host() {
+        for text in ["u:a@b@h/d", "u:a/b@h/d", "u:1/b@h", "@@"] {
+            assert!(Uri::parse(format!("postgresql://{text}").as_bytes()).is_err(), "{text}");
+            assert!(Uri::parse(format!("dbname=postgresql://{text}").as_bytes()).is_err(), "{text}");
+        }
+        assert!(Uri::parse(b"postgresql://u:a%40b%2Fc@h/d?options=@/").is_ok());
+        assert!(Uri::parse(b"host=h password=a@b/c@d").is_ok());
     }
 
     #[test]

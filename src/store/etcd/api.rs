@@ -224,17 +224,19 @@ impl Client {
             Err(Trouble::NotSent(error)) if error.text.contains("status 404") => {
                 return Err(Trouble::NotSent(Error::new(Code::Unsupported, error.text)));
             }
+            // Newer ones tell it to root alone.
+            Err(Trouble::Refused(refusal)) if refusal.is_denied() => return Ok(()),
             other => other?,
         };
         let version = value["version"].as_str().unwrap_or_default();
         let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
         let version_is = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        if version_is < (3, 4) { Err(too_old(version)) } else { Ok(()) }
+        if version_is < (3, 4) { Err(too_old(self.endpoint(), version)) } else { Ok(()) }
     }
 }
 
-fn too_old(version: &str) -> Trouble {
-    let text = format!("this etcd is of version {version}: libdss needs 3.4 or newer");
+fn too_old(endpoint: &str, version: &str) -> Trouble {
+    let text = format!("etcd at {endpoint} is of version {version}: libdss needs 3.4 or newer");
     Trouble::NotSent(Error::new(Code::Unsupported, text))
 }
 

@@ -92,6 +92,11 @@ impl Keys {
         self.below("session/", name)
     }
 
+    /// What all keys begin with, but the one of the store.
+    pub fn kinds(&self) -> [Vec<u8>; 4] {
+        ["lock/", "alive/", "session/", "wait/"].map(|kind| self.below(kind, b""))
+    }
+
     /// Those who wait for the lock.
     pub fn waiters(&self, id: &LockId) -> Vec<u8> {
         [&self.below("wait/", id.as_bytes())[..], &[0]].concat()
@@ -143,7 +148,8 @@ pub fn encode(stored: &Stored) -> Vec<u8> {
 pub fn decode(id: &LockId, value: &[u8], revision: i64) -> Result<Stored, Error> {
     match value.first() {
         Some(&VERSION) => {}
-        Some(newer) if *newer > VERSION => {
+        // A letter is no version: it begins a text of somebody else.
+        Some(newer) if *newer > VERSION && *newer < b' ' => {
             let text = format!("lock {id} was written by a newer version of libdss: use that one");
             return Err(Error::new(Code::Unsupported, text));
         }

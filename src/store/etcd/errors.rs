@@ -50,6 +50,11 @@ pub enum Weight {
 }
 
 impl Refusal {
+    /// The user may not ask that.
+    pub fn is_denied(&self) -> bool {
+        self.code == grpc::DENIED
+    }
+
     pub fn weigh(&self) -> Weight {
         let says = |text: &str| self.message.contains(text);
         match self.code {

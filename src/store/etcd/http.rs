@@ -79,6 +79,11 @@ impl Client {
         Ok(Client { agent, tls, endpoints, good: AtomicUsize::new(0), login })
     }
 
+    /// The server that has answered last.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoints[self.good.load(Ordering::Relaxed) % self.endpoints.len()]
+    }
+
     /// Sends a request until there is an answer, or no use in it.
     pub fn call(&self, path: &str, body: &str, repeat: Repeat, deadline: Instant) -> Result<Value, Trouble> {
         let count = self.endpoints.len();

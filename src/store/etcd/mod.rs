@@ -9,6 +9,7 @@ mod base64;
 mod codec;
 mod decide;
 mod errors;
+mod format;
 mod http;
 mod known;
 mod leases;
@@ -24,7 +25,7 @@ use super::{Fault, Remote, Scan, Snapshot, Store, desks::Desks, pulse::Pulse, wa
 use crate::{
     clock,
     model::{
-        error::{Code, Error, Shown},
+        error::{Code, Error},
         request::{Outcome, Reply, Request, Turn},
         uri,
     },
@@ -81,7 +82,7 @@ impl Etcd {
         // The first connection, for which ureq can't make use of a certificate and a key that do not belong together.
         let asked = panics::contain(|| client.check_version(deadline));
         asked.unwrap_or_else(|_| Err(Trouble::NotSent(mismatched(target)))).map_err(at_first)?;
-        check_format(&client, &keys, target, deadline)?;
+        format::check(&client, &keys, &target.prefix, deadline).map_err(Fault::Failed)?;
         sweep(&client, &keys, deadline);
         let session = Session::new(&keys).map_err(Fault::Failed)?;
         let watch = Arc::new(Watch::new(target, client.clone(), keys.clone()));
@@ -110,43 +111,6 @@ fn failed(trouble: Trouble) -> Fault {
     Fault::Failed(trouble.error().after_init())
 }
 
-/// Looks whether the keys below the prefix are a store of ours, or makes them one.
-fn check_format(client: &Client, keys: &Keys, target: &uri::etcd::Etcd, deadline: Instant) -> Result<(), Fault> {
-    let at_first = |trouble: Trouble| Fault::Failed(trouble.error());
-    let key = keys.store();
-    let mut look = Txn::default();
-    look.get(&key);
-    let mut found = client.read_again(&look, Repeat::WhileSilent, deadline).map_err(at_first)?.found;
-    if found.iter().all(Vec::is_empty) {
-        let mut make = Txn::default();
-        make.if_modified(&key, 0);
-        make.put(&key, codec::FORMAT, 0);
-        make.else_get(&key);
-        found = client.read(&make, deadline).map_err(at_first)?.found;
-    }
-    let Some(pair) = found.first().and_then(|pairs| pairs.first()) else { return Ok(()) };
-    let (name, version) = codec::FORMAT.split_at(4);
-    let prefix = &target.prefix;
-    if pair.value == codec::FORMAT {
-        return Ok(());
-    }
-    let newer = pair.value.strip_prefix(name).filter(|text| *text != version && text.iter().all(u8::is_ascii_digit));
-    let (code, text) = match newer {
-        Some(newer) => {
-            let newer = Shown(newer);
-            (Code::Unsupported, format!("the store /{prefix} has format {newer}, of a newer libdss: use that one"))
-        }
-        None => {
-            let value = Shown(&pair.value[..pair.value.len().min(40)]);
-            let text = format!(
-                "the key {prefix}/store holds \"{value}\": these are not a dss store's keys, choose another prefix"
-            );
-            (Code::NotAStore, text)
-        }
-    };
-    Err(Fault::Failed(Error::new(code, text)))
-}
-
 /// Removes some sessions of processes that were killed long ago. What fails here is left to the next one.
 fn sweep(client: &Client, keys: &Keys, deadline: Instant) {
     let key = keys.session(b"");
@@ -162,7 +126,10 @@ fn sweep(client: &Client, keys: &Keys, deadline: Instant) {
 
 impl Table {
     fn apply(&mut self, batch: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
-        self.find_out(deadline)?;
+        // Until that is known nothing of this batch is sent; who is in doubt stays so.
+        self.find_out(deadline).map_err(|fault| match fault {
+            Fault::Unknown(error) | Fault::Failed(error) | Fault::Busy(error) => Fault::Busy(error),
+        })?;
         let mut pieces = pieces::split(batch);
         for piece in &mut pieces {
             piece.outcome = self.session.settled(piece.part());
@@ -241,9 +208,10 @@ fn is_written(piece: &Piece<'_>) -> bool {
 
 impl Store for Etcd {
     fn apply(&mut self, batch: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        self.table.watch.tidy();
         let applied = self.table.apply(batch, one_try(deadline));
         self.table.is_reached = match &applied {
-            Err(Fault::Failed(error) | Fault::Unknown(error)) => error.code != Code::Unreachable,
+            Err(Fault::Failed(error) | Fault::Unknown(error) | Fault::Busy(error)) => error.code != Code::Unreachable,
             _ => true,
         };
         applied

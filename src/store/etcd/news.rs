@@ -48,6 +48,9 @@ struct State {
     /// The leases that the locks waited for are believed to be held with.
     leases: HashMap<LockId, i64>,
     stream: Option<Stream>,
+    /// Since when nobody waits any more.
+    idle_since: Option<Instant>,
+    is_opening: bool,
     /// Not to be opened before.
     next_open: Option<Instant>,
 }
@@ -66,6 +69,8 @@ struct Stream {
 const LISTENERS: usize = 3;
 /// The most keys of one watch; what is waited for beyond them is looked at now and then.
 const KEYS_MOST: usize = 256;
+/// For so long a watch is kept for the next one who waits.
+const KEPT_IDLE: Duration = Duration::from_secs(1);
 const OPENS_WITHIN: Duration = Duration::from_millis(500);
 /// Before it is opened again because others began to wait for other locks.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -82,6 +87,15 @@ impl Watch {
         let mut state = self.state();
         if state.waits.values().any(|ids| ids.contains(id)) {
             state.leases.insert(id.clone(), lease);
+        }
+    }
+
+    /// Closes a watch that nobody needs any more: to be said now and then.
+    pub fn tidy(&self) {
+        let mut state = self.state();
+        let is_over = |since: &mut Instant| clock::instant() >= *since + KEPT_IDLE;
+        if state.idle_since.take_if(is_over).is_some() {
+            (state.stream, state.next_open) = (None, None);
         }
     }
 
@@ -102,14 +116,19 @@ impl Watch {
         wanted
     }
 
-    fn listen(&self, state: &mut State) -> Option<RawFd> {
-        let wanted = self.wanted(state);
+    /// The descriptor of the watch. If it shows too little, it is made anew by the thread that asks, while others go on.
+    fn listen<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<RawFd> {
+        let wanted = self.wanted(&state);
         let is_shown = |stream: &Stream| wanted.keys().all(|key| stream.shows.contains_key(key));
-        let pause = state.next_open.is_some_and(|next| clock::instant() < next);
+        let pause = state.is_opening || state.next_open.is_some_and(|next| clock::instant() < next);
         if !pause && !state.stream.as_ref().is_some_and(is_shown) {
-            state.stream = self.open(wanted);
-            let pause = if state.stream.is_some() { PAUSE } else { PAUSE_AFTER_FAILURE };
+            state.is_opening = true;
+            drop(state);
+            let opened = self.open(wanted);
+            state = self.state();
+            let pause = if opened.is_some() { PAUSE } else { PAUSE_AFTER_FAILURE };
             state.next_open = Some(clock::instant() + pause);
+            (state.stream, state.is_opening) = (opened, false);
         }
         state.stream.as_ref().map(|stream| stream.fd)
     }
@@ -175,6 +194,7 @@ impl News for Watch {
         let number = state.next;
         state.next += 1;
         state.waits.insert(number, ids.to_vec());
+        state.idle_since = None;
         drop(state);
         Box::new(Listener { watch: self, number })
     }
@@ -196,9 +216,9 @@ impl Ear for Listener {
         if !self.is_ours() {
             return None;
         }
-        let mut state = self.watch.state();
+        let state = self.watch.state();
         let is_one = state.waits.keys().take(LISTENERS).any(|number| *number == self.number);
-        if is_one { self.watch.listen(&mut state) } else { None }
+        if is_one { self.watch.listen(state) } else { None }
     }
 
     fn hear(&mut self, waiters: &Waiters) {
@@ -245,8 +265,7 @@ impl Drop for Listener {
             ids.into_iter().filter(|id| !state.waits.values().any(|others| others.contains(id))).collect();
         state.leases.retain(|id, _| !gone.contains(id));
         if state.waits.is_empty() {
-            state.stream = None;
-            state.next_open = None;
+            state.idle_since = Some(clock::instant());
         }
     }
 }

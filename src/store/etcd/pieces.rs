@@ -4,6 +4,7 @@ use super::session::Part;
 use crate::model::{
     error::Error,
     lock::End,
+    name::LockId,
     request::{Denial, Outcome, Reply, Request},
 };
 use std::borrow::Cow;
@@ -31,32 +32,38 @@ impl Piece<'_> {
 pub fn split<'a>(batch: &[&'a Request]) -> Vec<Piece<'a>> {
     let mut pieces = Vec::with_capacity(batch.len());
     for (place, request) in batch.iter().enumerate() {
-        if !is_parted(request) {
+        let most = piece_most(request);
+        if request.ids().len() <= most {
             pieces.push(Piece { request: Cow::Borrowed(*request), place, offset: 0, outcome: None });
             continue;
         }
-        for offset in (0..request.ids().len()).step_by(IDS_IN_PART) {
-            let request = Cow::Owned(part_of(request, offset));
+        for offset in (0..request.ids().len()).step_by(most) {
+            let request = Cow::Owned(part_of(request, offset, most));
             pieces.push(Piece { request, place, offset, outcome: None });
         }
     }
     pieces
 }
 
-/// Of those, as many as possible are done: so they may be done in parts.
-fn is_parted(request: &Request) -> bool {
-    request.ids().len() > IDS_IN_PART && matches!(request, Request::Refresh { .. } | Request::Unlock { .. })
+/// How many ids one piece of such a request may have. Of some, as many as possible are done: so they may be done in parts. A
+/// refresh may need a lease for each id besides.
+fn piece_most(request: &Request) -> usize {
+    match request {
+        Request::Refresh { .. } => 63,
+        Request::Unlock { .. } => 64,
+        _ => usize::MAX,
+    }
 }
 
-fn part_of(request: &Request, offset: usize) -> Request {
-    fn cut<T: Clone>(list: &[T], offset: usize) -> Vec<T> {
-        list.iter().skip(offset).take(IDS_IN_PART).cloned().collect()
-    }
+fn part_of(request: &Request, offset: usize, most: usize) -> Request {
+    let cut_ids = |list: &[LockId]| list.iter().skip(offset).take(most).cloned().collect();
+    let cut_tokens = |list: &[u64]| list.iter().skip(offset).take(most).copied().collect();
     let mut part = request.clone();
     match &mut part {
-        Request::Refresh { ids, tokens, .. } => (*ids, *tokens) = (cut(ids, offset), cut(tokens, offset)),
+        Request::Refresh { ids, tokens, .. } => (*ids, *tokens) = (cut_ids(ids), cut_tokens(tokens)),
         Request::Unlock { ids, tokens, seen_us, .. } => {
-            (*ids, *tokens, *seen_us) = (cut(ids, offset), cut(tokens, offset), cut(seen_us, offset));
+            let seen = seen_us.iter().skip(offset).take(most).copied().collect();
+            (*ids, *tokens, *seen_us) = (cut_ids(ids), cut_tokens(tokens), seen);
         }
         _ => {}
     }
@@ -82,13 +89,14 @@ pub fn join(batch: &[&Request], pieces: Vec<Piece<'_>>, failure: Option<&Error>)
     let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
     for piece in pieces {
         let failed = || failure.cloned().unwrap_or_else(|| Error::new(crate::model::error::Code::Defect, "no answer"));
-        let outcome = piece.outcome.unwrap_or_else(|| match is_parted(batch[piece.place]) {
-            true => {
-                let denial = || Denial { error: failed(), end: End::Unlocked };
-                Ok(Reply::Each(piece.request.ids().iter().map(|_| Err(denial())).collect()))
-            }
-            false => Err(failed()),
-        });
+        let outcome =
+            piece.outcome.unwrap_or_else(|| match batch[piece.place].ids().len() > piece_most(batch[piece.place]) {
+                true => {
+                    let denial = || Denial { error: failed(), end: End::Unlocked };
+                    Ok(Reply::Each(piece.request.ids().iter().map(|_| Err(denial())).collect()))
+                }
+                false => Err(failed()),
+            });
         let slot = &mut outcomes[piece.place];
         match (slot.as_mut(), outcome) {
             (Some(Ok(Reply::Each(results))), Ok(Reply::Each(more))) => results.extend(more),
@@ -103,7 +111,6 @@ mod tests {
     use super::*;
     use crate::model::{
         error::Code,
-        name::LockId,
         request::{Attempt, Grant},
     };
 
@@ -128,19 +135,19 @@ mod tests {
         let batch = [&long, &short];
         let mut pieces = split(&batch);
         let sizes: Vec<usize> = pieces.iter().map(|piece| piece.request.ids().len()).collect();
-        assert_eq!(sizes, [60, 60, 10, 1]);
+        assert_eq!(sizes, [63, 63, 4, 1]);
         let Request::Refresh { tokens, .. } = &*pieces[2].request else { panic!("{}", pieces[2].place) };
-        assert_eq!((tokens[0], pieces[2].part()), (120, Some((Attempt([1; 16]), 120))));
+        assert_eq!((tokens[0], pieces[2].part()), (126, Some((Attempt([1; 16]), 126))));
         assert_eq!(next_part(&pieces), [0]);
-        pieces[0].outcome = Some(granted(60));
-        pieces[1].outcome = Some(granted(60));
+        pieces[0].outcome = Some(granted(63));
+        pieces[1].outcome = Some(granted(63));
         assert_eq!(next_part(&pieces), [2, 3]);
         pieces[3].outcome = Some(Ok(Reply::Withdrawn));
         let error = Error::new(Code::NoSpace, "full");
         let outcomes = join(&batch, pieces, Some(&error));
         let Ok(Reply::Each(results)) = &outcomes[0] else { panic!("{outcomes:?}") };
-        assert_eq!((results.len(), results.iter().filter(|result| result.is_ok()).count()), (130, 120));
-        assert_eq!((results[120].as_ref().unwrap_err().error.code, outcomes.len()), (Code::NoSpace, 2));
+        assert_eq!((results.len(), results.iter().filter(|result| result.is_ok()).count()), (130, 126));
+        assert_eq!((results[126].as_ref().unwrap_err().error.code, outcomes.len()), (Code::NoSpace, 2));
     }
 
     #[test]

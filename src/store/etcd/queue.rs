@@ -39,6 +39,8 @@ struct Place {
     keeps: bool,
 }
 
+/// Of requests for more locks, only those that they would get are looked at.
+const LOOKS_MOST: usize = 16;
 const TTL_S: u64 = 3;
 const KEPT_EACH: Duration = Duration::from_millis(1000);
 
@@ -53,6 +55,12 @@ pub struct Check {
 }
 
 impl Check {
+    /// Reads the oldest waiter; false if there was no room.
+    pub fn look(&self, keys: &Keys, txn: &mut Txn) -> bool {
+        let key = keys.waiters(&self.id);
+        txn.get_oldest(&key, &codec::end_of(&key))
+    }
+
     /// Makes it a condition that nobody goes first; false if there was no room.
     pub fn ask(&self, keys: &Keys, txn: &mut Txn) -> bool {
         let key = keys.waiters(&self.id);
@@ -75,6 +83,22 @@ impl Check {
 }
 
 impl Queue {
+    /// Whether it is of a waiter whose turn it may not be yet.
+    pub fn asks_first(&self, request: &Request) -> bool {
+        let Request::Lock(wanted) = request else { return false };
+        let Turn::Waits(InQueue { name, in_turn: true, .. }) = wanted.turn else { return false };
+        wanted.ids.len() <= LOOKS_MOST && self.places.contains_key(&name)
+    }
+
+    /// The looks at the queue that belong to a look at the locks of the request: so who is not next sends nothing else.
+    pub fn looks(&self, piece: usize, request: &Request) -> Vec<Check> {
+        let Request::Lock(wanted) = request else { return Vec::new() };
+        if wanted.ids.len() > LOOKS_MOST {
+            return Vec::new();
+        }
+        self.checks(piece, request, &Ok(Reply::Granted(vec![Some(NO_GRANT); wanted.ids.len()])))
+    }
+
     /// What has to hold for a request that would get its locks.
     pub fn checks(&self, piece: usize, request: &Request, outcome: &Outcome) -> Vec<Check> {
         let (Request::Lock(wanted), Ok(Reply::Granted(grants))) = (request, outcome) else { return Vec::new() };
@@ -168,10 +192,9 @@ impl Table {
             return Ok(None);
         }
         let mut txn = Txn::default();
-        for check in &checks {
-            let key = self.keys.waiters(&check.id);
-            txn.get_oldest(&key, &codec::end_of(&key));
-        }
+        checks.iter().for_each(|check| {
+            check.look(&self.keys, &mut txn);
+        });
         let answer = self.client.read(&txn, deadline)?;
         let behind =
             checks.iter().zip(&answer.found).filter(|(check, pairs)| check.is_behind(&self.keys, pairs.first()));

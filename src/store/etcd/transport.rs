@@ -160,6 +160,8 @@ const SURELY_FITS: usize = 8192;
 
 impl Wire {
     fn new(stream: TcpStream, config: &Config) -> io::Result<Wire> {
+        // What is noted changes outside the gate here: a fork waits until it is whole.
+        let _changing = inherited::changing();
         // The descriptors 0 to 2, which a daemon may have closed, are for what others write there: a copy has a higher one.
         let stream = match stream.as_raw_fd() {
             0..=2 => TcpStream::from(stream.as_fd().try_clone_to_owned()?),
@@ -256,8 +258,12 @@ impl fmt::Debug for Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if !inherited::is_ours(self.serial) {
-            mem::forget(self.stream.take());
+        let _changing = inherited::changing();
+        let stream = self.stream.take();
+        if inherited::is_ours(self.serial) {
+            drop(stream);
+        } else {
+            mem::forget(stream);
         }
     }
 }

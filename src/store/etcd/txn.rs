@@ -3,7 +3,7 @@
 
 use super::{
     Table,
-    api::{Answer, Pair, Txn},
+    api::{Answer, Txn},
     decide::{self, Plan, Work},
     errors::Trouble,
     failed,
@@ -12,7 +12,11 @@ use super::{
     queue::Check,
     session::{Found, Lost, filled},
 };
-use crate::{clock, store::Fault};
+use crate::{
+    clock,
+    model::error::{Code, Error},
+    store::Fault,
+};
 use std::{
     thread,
     time::{Duration, Instant},
@@ -72,8 +76,8 @@ impl Table {
                 let jitter_us = clock::now_us().rem_euclid(500) as u64;
                 thread::sleep(Duration::from_micros(200 * u64::from(tries.min(40)) + jitter_us));
             }
-            if slots.are_open() {
-                self.look(slots, deadline)?;
+            if slots.are_open() || (!slots.fresh && part.iter().any(|place| self.asks_first(*place, pieces, work))) {
+                self.look(pieces, part, slots, work, deadline)?;
                 continue;
             }
             let Some(plan) = self.decide(pieces, part, slots, work, deadline)? else { continue };
@@ -81,10 +85,10 @@ impl Table {
                 if slots.fresh {
                     return Ok(Plan { leases: Vec::new(), ..plan });
                 }
-                self.look(slots, deadline)?;
+                self.look(pieces, part, slots, work, deadline)?;
                 continue;
             }
-            let (txn, asked) = self.build(slots, &plan);
+            let (txn, asked) = self.build(slots, &plan)?;
             match self.client.write(&txn, deadline) {
                 Ok(answer) if answer.succeeded => {
                     self.session.done(answer.revision);
@@ -131,14 +135,15 @@ impl Table {
         plan
     }
 
-    fn build(&mut self, slots: &Slots, plan: &Plan) -> (Txn, Asked) {
+    fn build(&mut self, slots: &Slots, plan: &Plan) -> Result<(Txn, Asked), Fault> {
         let mut txn = Txn::default();
         self.session.fence(&mut txn);
         let mut asked = Asked::default();
+        let mut has_all = true;
         for slot in slots.iter() {
             let key = self.keys.lock(slot.id.as_bytes());
-            txn.if_modified(&key, slot.seen.modified);
-            match slot.change() {
+            has_all &= txn.if_modified(&key, slot.seen.modified);
+            has_all &= match slot.change() {
                 Some(Some(stored)) => txn.put(&key, &super::codec::encode(stored), 0),
                 Some(None) => txn.delete(&key),
                 None => true,
@@ -153,9 +158,9 @@ impl Table {
                 asked.leases.push(lease);
             }
         }
-        plan.leases.iter().for_each(|lease| {
-            txn.put(&self.keys.alive(*lease), b"", *lease);
-        });
+        for lease in &plan.leases {
+            has_all &= txn.put(&self.keys.alive(*lease), b"", *lease);
+        }
         for check in &plan.checks {
             if check.ask(&self.keys, &mut txn) {
                 asked.checks.push(check.clone());
@@ -167,20 +172,52 @@ impl Table {
             });
         }
         asked.session = txn.else_get(self.session.key());
-        (txn, asked)
+        if !has_all {
+            let text = "a transaction was too long for etcd: please report this";
+            return Err(Fault::Failed(Error::new(Code::Defect, text)));
+        }
+        Ok((txn, asked))
     }
 
-    /// Reads all locks of the slots at one moment, and the leases that they are known to live with.
-    fn look(&mut self, slots: &mut Slots, deadline: Instant) -> Result<(), Fault> {
+    /// Whether the request had better look at the queue before it tries: of all who hear of a release, one is next.
+    fn asks_first(&self, place: usize, pieces: &[Piece<'_>], work: &Work) -> bool {
+        !work.judged.contains_key(&place) && self.queue.asks_first(&pieces[place].request)
+    }
+
+    /// Reads all locks of the slots at one moment, the leases that they are known to live with, and who waits for them.
+    fn look(
+        &mut self,
+        pieces: &[Piece<'_>],
+        part: &[usize],
+        slots: &mut Slots,
+        work: &mut Work,
+        deadline: Instant,
+    ) -> Result<(), Fault> {
         let mut txn = Txn::default();
         slots.iter().for_each(|slot| {
             txn.get(&self.keys.lock(slot.id.as_bytes()));
         });
         let leases = slots.leases(|alive| alive != Some(false));
-        let leases = leases.into_iter().filter(|lease| txn.get(&self.keys.alive(*lease))).collect();
+        let leases: Vec<i64> = leases.into_iter().filter(|lease| txn.get(&self.keys.alive(*lease))).collect();
+        let waiting = part.iter().filter(|place| !work.judged.contains_key(place));
+        let checks = waiting.flat_map(|place| self.queue.looks(*place, &pieces[*place].request));
+        let checks: Vec<Check> = checks.filter(|check| check.look(&self.keys, &mut txn)).collect();
         let answer = self.client.read(&txn, deadline).map_err(failed)?;
-        self.note(&answer, &Asked { leases, ..Asked::default() }, slots);
+        let asked = Asked { leases, checks, session: false };
+        self.note(&answer, &asked, slots);
+        self.judge(&answer, &asked, slots, work);
         Ok(())
+    }
+
+    /// Notes which locks have to be left to others.
+    fn judge(&self, answer: &Answer, asked: &Asked, slots: &Slots, work: &mut Work) {
+        let found = answer.found.iter().skip(slots.len() + asked.leases.len());
+        for (check, pairs) in asked.checks.iter().zip(found) {
+            let blocked = work.judged.entry(check.piece).or_default();
+            if check.is_behind(&self.keys, pairs.first()) {
+                blocked.insert(check.id.clone());
+            }
+        }
     }
 
     /// Takes in what a transaction has found instead of what was believed.
@@ -193,18 +230,11 @@ impl Table {
         deadline: Instant,
     ) -> Result<(), Fault> {
         let is_news = self.note(answer, asked, slots);
-        let mut rest = answer.found.iter().skip(slots.len() + asked.leases.len());
-        let queues: Vec<(&Check, Option<&Pair>)> =
-            asked.checks.iter().zip(&mut rest).map(|(check, pairs)| (check, pairs.first())).collect();
-        let judged_news = !queues.is_empty();
-        for (check, oldest) in queues {
-            let blocked = work.judged.entry(check.piece).or_default();
-            if check.is_behind(&self.keys, oldest) {
-                blocked.insert(check.id.clone());
-            }
-        }
+        let judged_news = !asked.checks.is_empty();
+        self.judge(answer, asked, slots, work);
         if asked.session {
-            self.session.see(rest.next().and_then(|pairs| pairs.first()));
+            let pair = answer.found.last().and_then(|pairs| pairs.first());
+            self.session.see(pair);
         } else if !is_news && !judged_news {
             let mut txn = Txn::default();
             txn.get(self.session.key());

@@ -41,7 +41,8 @@ pub fn bools(items: impl Iterator<Item = bool>) -> Option<Vec<u8>> {
 /// One dimension, whose first index is 1; None is NULL. (array_recv in PostgreSQL's arrayfuncs.c.)
 fn array<T: AsRef<[u8]>>(kind: u32, items: impl Iterator<Item = Option<T>>) -> Vec<u8> {
     const HEADER: usize = 20;
-    let mut bytes = vec![0; HEADER];
+    let mut bytes = Vec::with_capacity(HEADER + 44);
+    bytes.resize(HEADER, 0);
     let (mut count, mut has_null) = (0u32, false);
     for item in items {
         count += 1;

@@ -1,7 +1,10 @@
 //! A batch of requests as the parameters of `dss.apply`, and its answer as outcomes. What is refused is put into words by the rules,
 //! from the entries that the server has met.
 
-use super::arrays::{self, BYTEA, BYTEAS, INT4, INT4S, INT8, INT8S};
+use super::{
+    arrays::{self, BYTEA, BYTEAS, INT4, INT4S, INT8, INT8S},
+    ways,
+};
 use crate::model::{
     error::{Code, Error},
     lock::{End, Entry, Record, Tick},
@@ -33,20 +36,26 @@ const UNLOCK: i32 = 3;
 const TRANSFER: i32 = 4;
 const WITHDRAW: i32 = 5;
 
-pub fn parameters(head: &Head<'_>, batch: &[&Request]) -> Vec<Option<Vec<u8>>> {
+/// The numbers of all locks of a batch that are made or removed. A renewal of thousands would be too much for the server's table of
+/// locks, and its rows are there.
+pub fn keys(batch: &[&Request]) -> BTreeSet<i64> {
+    let changing = batch.iter().filter(|request| !matches!(request, Request::Refresh { .. }));
+    changing.flat_map(|request| request.ids()).map(key).collect()
+}
+
+pub fn client_of<'a>(batch: &[&'a Request]) -> &'a str {
+    batch.iter().find_map(client).unwrap_or("")
+}
+
+/// Those after the head.
+pub fn parameters(batch: &[&Request]) -> Vec<Option<Vec<u8>>> {
     let ids = || batch.iter().flat_map(|request| request.ids());
-    let taken = batch.iter().filter(|request| matches!(request, Request::Lock(_))).flat_map(|request| request.ids());
-    let keys: BTreeSet<i64> = taken.map(key).collect();
     // What one request alone may lock, it locks itself, when it has seen that it is worth it.
-    let is_single = batch.len() == 1 && (ids().nth(1).is_none() || !keys.is_empty());
+    let is_single = batch.len() == 1 && (ids().nth(1).is_none() || matches!(batch[0], Request::Lock(_)));
     let rows: BTreeSet<&[u8]> = if is_single { BTreeSet::new() } else { ids().map(LockId::as_bytes).collect() };
     vec![
-        arrays::bytea(head.session),
-        arrays::int8(head.epoch),
-        arrays::int8(head.batch),
-        arrays::int4(head.patience_ms),
-        arrays::bytea(batch.iter().find_map(|request| client(request)).unwrap_or("").as_bytes()),
-        arrays::int8s(keys.into_iter()),
+        arrays::bytea(client_of(batch).as_bytes()),
+        arrays::int8s(keys(batch).into_iter()),
         arrays::byteas(rows.into_iter().map(Some)),
         arrays::int4s(batch.iter().map(|request| kind(request))),
         arrays::int4s(batch.iter().map(|request| request.ids().len() as i32)),
@@ -71,7 +80,7 @@ fn each_of<'a>(request: &'a Request, numbers: Vec<i64>, otherwise: i64) -> impl 
 
 /// A number for a lock that may not exist yet, in the server's own table of locks that a program may name. Two locks with one
 /// number wait for each other's transactions, and that is all.
-fn key(id: &LockId) -> i64 {
+pub fn key(id: &LockId) -> i64 {
     const START: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     // FNV-1a: it must be the same in every process and version.
@@ -135,7 +144,7 @@ fn name(request: &Request) -> Option<&[u8]> {
     }
 }
 
-fn client(request: &Request) -> Option<&str> {
+fn client<'a>(request: &&'a Request) -> Option<&'a str> {
     match request {
         Request::Lock(wanted) => Some(&wanted.client),
         Request::Transfer { client, .. } => Some(client),
@@ -161,6 +170,9 @@ fn seen(request: &Request) -> Vec<i64> {
 pub fn outcomes(batch: &[&Request], answer: &str) -> Option<Vec<Outcome>> {
     let mut parts = answer.split('|');
     let tick = tick(parts.next()?.parse().ok()?);
+    if let Some((_, short)) = answer.split_once("|*") {
+        return ways::outcomes(batch, short);
+    }
     let outcomes: Option<Vec<Outcome>> = batch.iter().map(|request| outcome(request, parts.next()?, tick)).collect();
     outcomes.filter(|_| parts.next().is_none())
 }

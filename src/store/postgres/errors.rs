@@ -61,6 +61,7 @@ pub fn cure(state: SqlState, text: &str) -> Cure {
         b"42P01" | b"3F000" | b"42883" | b"42703" => {
             Cure::Fail(error(Code::NotAStore, ": the schema is not, or no more, a store of libdss"))
         }
+        b"42P06" => Cure::Fail(error(Code::NotAStore, ", and is no store of libdss: name another one by schema=NAME")),
         [b'5', b'7', ..] | [b'0', b'8', ..] => Cure::Reconnect(error(Code::Unreachable, "")),
         _ => Cure::Fail(error(Code::Io, "")),
     }
@@ -87,10 +88,12 @@ pub fn of_connecting(message: &str, place: &str) -> Error {
     Error::new(code, format!("PostgreSQL at {place} can't be connected to: {said}: {advice}"))
 }
 
-/// The code in `FATAL:  28P01: password authentication failed`.
+/// The code in `FATAL:  28P01: password authentication failed`: five letters, of which one at least is a digit.
 fn state_in(said: &str) -> Option<[u8; 5]> {
-    let is_state =
-        |word: &&str| word.len() == 5 && word.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+    let is_state = |word: &&str| {
+        let legal = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
+        word.len() == 5 && word.bytes().all(legal) && word.bytes().any(|byte| byte.is_ascii_digit())
+    };
     let state = said.split(':').map(str::trim).find(is_state)?;
     state.as_bytes().try_into().ok()
 }
@@ -108,6 +111,24 @@ pub fn no_answer(place: &str) -> Error {
 pub fn of_system(error: &io::Error, place: &str) -> Error {
     let code = error.raw_os_error().map_or(Code::Io, Code::of_errno);
     Error::new(code, format!("the connection to PostgreSQL at {place}: {error}"))
+}
+
+/// What libpq has against the value of an option. One that is taken for a port may be a part of a password.
+pub fn of_options(said: &str) -> Option<Error> {
+    const BEGINNINGS: [&str; 7] = [
+        "invalid ",
+        "could not match ",
+        "definition of service ",
+        "service file ",
+        "syntax error in service file ",
+        "nested service specifications ",
+        "sslmode value ",
+    ];
+    let said = said.trim();
+    BEGINNINGS.iter().find(|begin| said.starts_with(**begin))?;
+    let is_port = said.starts_with("invalid") && said.contains("port");
+    let cause = if is_port { "a port is a number from 1 to 65535" } else { said };
+    Some(Error::new(Code::Invalid, format!("libpq does not understand the connection string: {cause}")))
 }
 
 /// What libpq has against a connection string. It may quote parts of it, and so of a password: only a keyword is repeated.
@@ -141,6 +162,14 @@ mod tests {
         assert_eq!(code(&format!("{begin}Connection refused")), Code::Unreachable);
         assert_eq!(code(&format!("{begin}session is read-only")), Code::ReadOnly);
         assert_eq!(code("could not translate host name \"ABCDE\" to address"), Code::Unreachable);
+    }
+
+    #[test]
+    fn options_are_told_from_servers() {
+        assert!(of_options("invalid sslmode value: \"maybe\"\n").unwrap().text.contains("maybe"));
+        let text = of_options("invalid integer value \"secret\" for connection option \"port\"\n").unwrap().text;
+        assert!(text.contains("port") && !text.contains("secret"));
+        assert!(of_options("could not translate host name \"h\" to address").is_none());
     }
 
     #[test]

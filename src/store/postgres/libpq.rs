@@ -106,8 +106,9 @@ pub fn load() -> Result<&'static Libpq, Error> {
 }
 
 fn absent(error: &libloading::Error) -> Error {
+    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     let text = format!(
-        "PostgreSQL's client library {NAME} can't be loaded ({error}): install it (Debian and Ubuntu: the package libpq5; Fedora \
+        "PostgreSQL's client library {NAME} can't be loaded ({cause}): install it (Debian and Ubuntu: the package libpq5; Fedora \
          and RHEL: libpq)"
     );
     Error::new(Code::Unsupported, text)

@@ -12,7 +12,7 @@ use crate::{
         uri::postgres::Postgres as Target,
     },
     sys::{
-        inherited,
+        inherited, language,
         poll::{self, For},
     },
 };
@@ -51,6 +51,8 @@ unsafe extern "C" fn ignore_notice(_: *mut c_void, _: *const PgResult) {}
 impl Link {
     pub fn connect(target: &Target, deadline: Instant) -> Result<Link, Error> {
         let libpq = libpq::load()?;
+        // What it says is looked at.
+        let _english = language::english();
         let conninfo = checked_conninfo(libpq, target)?;
         // Of the same keyword the last one counts, so those before `dbname` are only defaults.
         let mut parameters = vec![(c"fallback_application_name", c"libdss"), (c"dbname", conninfo.as_c_str())];
@@ -71,7 +73,8 @@ impl Link {
         let (keywords, values) = (list(|(key, _)| key.as_ptr()), list(|(_, value)| value.as_ptr()));
         let _changing = inherited::changing();
         // SAFETY: two lists of strings, as long as each other, that end with NULL.
-        self.conn = unsafe { (self.libpq.PQconnectStartParams)(keywords.as_ptr(), values.as_ptr(), 1) };
+        self.conn =
+            inherited::opening(|| unsafe { (self.libpq.PQconnectStartParams)(keywords.as_ptr(), values.as_ptr(), 1) });
         if self.conn.is_null() {
             return Err(Error::new(Code::NoMemory, "no memory for a connection to PostgreSQL"));
         }
@@ -81,7 +84,10 @@ impl Link {
             (self.libpq.PQsetNoticeReceiver)(self.conn, Some(ignore_notice), ptr::null_mut());
         }
         self.note_socket();
-        Ok(())
+        match self.socket {
+            None => errors::of_options(&self.message()).map_or(Ok(()), Err),
+            Some(_) => Ok(()),
+        }
     }
 
     fn finish_connecting(&mut self, deadline: Instant) -> Result<(), Error> {
@@ -94,7 +100,7 @@ impl Link {
             }
             let changing = inherited::changing();
             // SAFETY: the connection is there.
-            let step = unsafe { (self.libpq.PQconnectPoll)(self.conn) };
+            let step = inherited::opening(|| unsafe { (self.libpq.PQconnectPoll)(self.conn) });
             self.note_socket();
             drop(changing);
             purpose = match step {

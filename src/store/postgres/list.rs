@@ -48,26 +48,22 @@ impl Lists {
     pub fn open(&self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The server may have closed it since.
-        if let Some(mut link) = spare {
-            if link.notice_death().is_ok() {
-                match self.begin(&mut link, scan, deadline) {
-                    Ok(found) => return Ok(self.snapshot(link, scan, found)),
-                    Err(Trouble::Unsent(_) | Trouble::Lost(_)) => {}
-                    Err(Trouble::Refused { state, text }) => return Err(Fault::Failed(schema::refused(state, &text))),
-                }
-            }
+        if let Some(mut link) = spare
+            && let Ok(found) = self.begin(&mut link, scan, deadline)
+        {
+            return Ok(self.snapshot(link, scan, found));
         }
         let connect = || -> Result<Link, Error> {
             let mut link = Link::connect(&self.target, deadline)?;
             schema::look(&mut link, &self.schema, deadline)?;
             Ok(link)
         };
-        let mut link = connect().map_err(|error| match error.after_init() {
-            error if error.code == Code::Unreachable => {
+        let mut link = connect().map_err(|error| match error.code {
+            Code::Unreachable => {
                 thread::sleep(PAUSE);
                 Fault::Busy(error)
             }
-            error => Fault::Failed(error),
+            _ => Fault::Failed(error.after_init()),
         })?;
         match self.begin(&mut link, scan, deadline) {
             Ok(found) => Ok(self.snapshot(link, scan, found)),
@@ -84,19 +80,19 @@ impl Lists {
         let (from, inclusive) = scan.begin();
         let from = bytea(from);
         let until = match &scan.filter.id[..] {
-            id if id.is_empty() => String::new(),
+            [] => String::new(),
             id if scan.filter.id_is_prefix => {
                 end_of_prefix(id).map_or_else(String::new, |end| format!("AND lock_id < '{}'", bytea(&end)))
             }
             id => format!("AND lock_id = '{}'", bytea(id)),
         };
         let sql = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; \
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+             SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL jit = off; \
              DECLARE locks NO SCROLL CURSOR FOR SELECT lock_id, owner, token, attempt, taken_us, refreshed_us, leased_us, \
              ttl_ms, ending::int8, client, note FROM {schema}.lock WHERE lock_id {compare} '{from}' {until} ORDER BY lock_id; \
              SELECT (date_part('epoch', clock_timestamp()) * 1000000)::int8, \
-             (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int8 << 43) + last_value \
-             FROM {schema}.token",
+             ({schema}.timeline() << 43) + last_value FROM {schema}.token",
             schema = self.schema,
             compare = if inclusive { ">=" } else { ">" },
         );

@@ -15,6 +15,7 @@ mod rows;
 mod schema;
 mod server;
 mod session;
+mod ways;
 
 use super::{Fault, Remote, Scan, Snapshot, Store, desks::Desks, pulse::Pulse, waiters::Waiters};
 use crate::{
@@ -33,6 +34,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use ways::Way;
 
 /// However little time a call has, one exchange gets so much.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -61,27 +63,42 @@ impl Postgres {
         })
     }
 
+    fn answer(&mut self, requests: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        // What was given up is made void before anything else is done.
+        self.session.resolve(&mut self.server, deadline)?;
+        if !requests.is_empty() && requests.iter().all(|request| request.is_read()) {
+            return self.read(requests, deadline);
+        }
+        // The engine's withdrawals go ahead of reads now and then.
+        let (reads, writes): (Vec<&Request>, Vec<&Request>) = requests.iter().partition(|request| request.is_read());
+        let mut written = self.write(&writes, deadline)?.into_iter();
+        let mut read = if reads.is_empty() { Vec::new() } else { self.read(&reads, deadline)? }.into_iter();
+        let outcome = |request: &&Request| if request.is_read() { read.next() } else { written.next() };
+        Ok(requests.iter().filter_map(outcome).collect())
+    }
+
     /// Does the writes, a part after the other where they are many. What a part was answered is kept until all are done.
     fn write(&mut self, requests: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
         let mut left: Vec<&Request> = requests.iter().copied().filter(|request| !self.session.knows(request)).collect();
         while !left.is_empty() {
             let count = how_many(&left);
-            let part: Vec<&Request> = left.drain(..count).collect();
-            let outcomes = self.write_part(&part, deadline)?;
+            let mut part: Vec<&Request> = left.drain(..count).collect();
+            let way = ways::way(&mut part);
+            let outcomes = self.write_part(way, &part, deadline)?;
             self.session.settle(part.iter().map(|request| (*request).clone()), outcomes);
         }
         Ok(self.session.take_settled(requests))
     }
 
     /// One transaction. Once it was sent and no answer has come, it stays unknown until that is found out.
-    fn write_part(&mut self, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
-        self.try_to_write(part, deadline).map_err(|fault| match fault {
+    fn write_part(&mut self, way: Way, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        self.try_to_write(way, part, deadline).map_err(|fault| match fault {
             Fault::Busy(error) | Fault::Failed(error) if self.session.is_in_doubt() => Fault::Unknown(error),
             fault => fault,
         })
     }
 
-    fn try_to_write(&mut self, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+    fn try_to_write(&mut self, way: Way, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
         loop {
             // Whatever became of an earlier try is known from here on.
             if let Some(outcomes) = self.session.resolve(&mut self.server, deadline)? {
@@ -90,8 +107,8 @@ impl Postgres {
             let (link, statements) = self.server.link(deadline).map_err(Fault::Busy)?;
             let patience = deadline.saturating_duration_since(clock::instant()).saturating_sub(ANSWERS_BEFORE);
             let head = self.session.head(patience);
-            let parameters = batch::parameters(&head, part);
-            let done = link.execute(&statements.apply, &parameters, false, deadline);
+            let parameters = ways::parameters(way, &head, part);
+            let done = link.execute(statements.of_way(way), &parameters, false, deadline);
             let answer = match done {
                 Ok(rows) => {
                     self.server.was_of_use();
@@ -136,7 +153,7 @@ impl Postgres {
                 Err(Fault::Failed(error))
             }
             Cure::Busy(error) => Err(Fault::Busy(error)),
-            Cure::Fail(error) => Err(Fault::Failed(error.after_init())),
+            Cure::Fail(error) => Err(Fault::Failed(error)),
         }
     }
 
@@ -172,20 +189,17 @@ fn patient(deadline: Instant) -> Instant {
     deadline.max(clock::instant() + PATIENCE)
 }
 
+fn after_init(fault: Fault) -> Fault {
+    match fault {
+        Fault::Busy(error) => Fault::Busy(error.after_init()),
+        Fault::Failed(error) => Fault::Failed(error.after_init()),
+        Fault::Unknown(error) => Fault::Unknown(error),
+    }
+}
+
 impl Store for Postgres {
     fn apply(&mut self, requests: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
-        let deadline = patient(deadline);
-        // What was given up is made void before anything else is done.
-        self.session.resolve(&mut self.server, deadline)?;
-        if !requests.is_empty() && requests.iter().all(|request| request.is_read()) {
-            return self.read(requests, deadline);
-        }
-        // The engine's withdrawals go ahead of reads now and then.
-        let (reads, writes): (Vec<&Request>, Vec<&Request>) = requests.iter().partition(|request| request.is_read());
-        let mut written = self.write(&writes, deadline)?.into_iter();
-        let mut read = if reads.is_empty() { Vec::new() } else { self.read(&reads, deadline)? }.into_iter();
-        let outcome = |request: &&Request| if request.is_read() { read.next() } else { written.next() };
-        Ok(requests.iter().filter_map(outcome).collect())
+        self.answer(requests, patient(deadline)).map_err(after_init)
     }
 
     fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {

@@ -17,9 +17,10 @@ const SESSION_DAYS: u32 = 7;
 /// Of several processes that find no store one makes it.
 const MAKING: i64 = 0x6c69_6264_7373;
 
-/// The SQL that makes a store in this schema.
-fn sql(schema: &str) -> String {
-    SQL.replace("dss.", &format!("{schema}.")).replace("CREATE SCHEMA dss;", &format!("CREATE SCHEMA {schema};"))
+/// The SQL that makes a store in this schema, and the schema too if it is not there.
+fn sql(schema: &str, makes_schema: bool) -> String {
+    let create = if makes_schema { format!("CREATE SCHEMA {schema};") } else { String::new() };
+    SQL.replace("dss.", &format!("{schema}.")).replace("CREATE SCHEMA dss;", &create)
 }
 
 /// Makes the store where there is none.
@@ -29,11 +30,14 @@ pub fn make(link: &mut Link, schema: &str, deadline: Instant) -> Result<(), Erro
         run(link, "BEGIN ISOLATION LEVEL READ COMMITTED", deadline)?;
         run(link, &format!("SELECT pg_advisory_xact_lock({MAKING})"), deadline)?;
         if !is_there(link, schema, deadline)? {
-            run(link, &sql(schema), deadline).map_err(|error| no_right_to_make(error, schema, link.place()))?;
+            let makes_schema = !is_empty_schema(link, schema, deadline)?;
+            run(link, &sql(schema, makes_schema), deadline)
+                .map_err(|error| no_right_to_make(error, schema, link.place()))?;
         }
         run(link, "COMMIT", deadline)?;
     }
     look_at_store(link, schema, deadline)?;
+    run(link, &format!("SELECT {schema}.keep_rising()"), deadline)?;
     let old = format!(
         "DELETE FROM {schema}.session WHERE session_id IN (SELECT session_id FROM {schema}.session \
          WHERE seen_us < {schema}.now_us() - {SESSION_DAYS} * 86400000000::int8 LIMIT 100)"
@@ -84,9 +88,23 @@ fn is_there(link: &mut Link, schema: &str, deadline: Instant) -> Result<bool, Er
     Ok(run(link, &sql, deadline)?.is_some_and(|rows| rows.len() > 0))
 }
 
+/// Whether an administrator has made the schema for us: it is there, and nothing is in it.
+fn is_empty_schema(link: &mut Link, schema: &str, deadline: Instant) -> Result<bool, Error> {
+    let sql = format!(
+        "SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = '{schema}' \
+         AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid)"
+    );
+    Ok(run(link, &sql, deadline)?.is_some_and(|rows| rows.len() > 0))
+}
+
 fn look_at_store(link: &mut Link, schema: &str, deadline: Instant) -> Result<(), Error> {
-    let rows = run(link, &format!("SELECT version FROM {schema}.store"), deadline)?;
+    let rows = run(link, &format!("SELECT version FROM {schema}.store"), deadline);
     let place = link.place();
+    let not_a_store = || {
+        let text = format!("schema {schema} of {place} is not a store of libdss: name another one by schema=NAME");
+        Error::new(Code::NotAStore, text)
+    };
+    let rows = rows.map_err(|error| if error.code == Code::NotAStore { not_a_store() } else { error })?;
     match rows.as_ref().and_then(|rows| rows.text(0, 0).parse::<i32>().ok()) {
         Some(VERSION) => Ok(()),
         Some(version) if version > VERSION => {
@@ -94,7 +112,7 @@ fn look_at_store(link: &mut Link, schema: &str, deadline: Instant) -> Result<(),
                 format!("the store in schema {schema} of {place} was written by a newer libdss: use that version");
             Err(Error::new(Code::Unsupported, text))
         }
-        _ => Err(Error::new(Code::NotAStore, format!("schema {schema} of {place} is not a store of libdss"))),
+        _ => Err(not_a_store()),
     }
 }
 
@@ -138,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_schema_has_the_name_that_was_asked_for() {
-        let sql = sql("site_a");
+        let sql = sql("site_a", true);
         assert!(sql.contains("CREATE SCHEMA site_a;") && sql.contains("nextval('site_a.token')"));
         assert!(!sql.contains(" dss."), "nothing of it is in another schema");
     }

@@ -5,7 +5,7 @@
 --
 --   GRANT USAGE ON SCHEMA dss TO app;
 --   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA dss TO app;
---   GRANT USAGE, SELECT ON SEQUENCE dss.token TO app;
+--   GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA dss TO app;
 --   GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dss TO app;
 --
 -- For a schema of another name (schema=NAME in the connection string) replace "dss." by "NAME." and the name in the first line.
@@ -13,8 +13,9 @@
 
 CREATE SCHEMA dss;
 
-CREATE TABLE dss.store (version int4 NOT NULL);
-INSERT INTO dss.store VALUES (1);
+-- The version of this layout, and the highest timeline that tokens were minted on.
+CREATE TABLE dss.store (version int4 NOT NULL, timeline int8 NOT NULL);
+INSERT INTO dss.store VALUES (1, 0);
 
 -- A lock that is held, or, where owner is NULL, the trace of one that ended badly (ending: 1 expired, 2 forced).
 CREATE TABLE dss.lock (
@@ -32,8 +33,9 @@ CREATE TABLE dss.lock (
 ) WITH (fillfactor = 70);
 
 -- Tokens. Their high bits are the timeline of the server, so that a standby that was promoted, and may not have all that its
--- former primary had, does not give one twice. After a restore from a dump raise it: SELECT setval('dss.token', ...).
-CREATE SEQUENCE dss.token AS int8 MAXVALUE 8796093022207;
+-- former primary had, does not give one twice. Where a timeline is lower than one before (a dump that was restored elsewhere,
+-- pg_upgrade), dss.keep_rising() makes up for it by the sequence.
+CREATE SEQUENCE dss.token AS int8;
 
 -- A process that has the store open: what its last batch was answered. A batch whose epoch is not the row's is void.
 CREATE TABLE dss.session (
@@ -60,10 +62,26 @@ CREATE SEQUENCE dss.ticket AS int8;
 CREATE FUNCTION dss.now_us() RETURNS int8 LANGUAGE sql VOLATILE AS
     $$ SELECT (date_part('epoch', clock_timestamp()) * 1000000)::int8 $$;
 
+CREATE FUNCTION dss.timeline() RETURNS int8 LANGUAGE sql VOLATILE AS
+    $$ SELECT ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int8 $$;
+
 -- A token greater than all that were granted before. To be called when the row is won.
-CREATE FUNCTION dss.mint() RETURNS int8 LANGUAGE sql VOLATILE AS $$
-    SELECT (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int8 << 43) + nextval('dss.token')
-$$;
+CREATE FUNCTION dss.mint() RETURNS int8 LANGUAGE sql VOLATILE AS
+    $$ SELECT (dss.timeline() << 43) + nextval('dss.token') $$;
+
+-- To be called when a process opens the store.
+CREATE FUNCTION dss.keep_rising() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_highest int8;
+BEGIN
+    IF (SELECT timeline FROM dss.store) <> dss.timeline() THEN
+        SELECT timeline INTO v_highest FROM dss.store FOR UPDATE;
+        IF v_highest > dss.timeline() THEN
+            PERFORM setval('dss.token', nextval('dss.token') + ((v_highest - dss.timeline() + 1) << 43));
+        END IF;
+        UPDATE dss.store SET timeline = dss.timeline();
+    END IF;
+END $$;
 
 -- An entry as it is told to a client: names as hexadecimal digits.
 CREATE FUNCTION dss.told(e dss.lock) RETURNS text LANGUAGE plpgsql AS $$
@@ -177,6 +195,10 @@ BEGIN
             END IF;
         END LOOP;
         IF v_best = 4 OR (NOT v_any AND v_in_the_way <> '') THEN
+            IF p_name IS NOT NULL THEN
+                -- It was woken and somebody else was faster: the next release is to wake it again.
+                UPDATE dss.waiter SET woken = false WHERE lock_id = ANY (p_ids) AND name = p_name AND woken;
+            END IF;
             RETURN 'h' || v_in_the_way;
         END IF;
         EXIT WHEN v_locked OR NOT v_exists;
@@ -282,7 +304,7 @@ BEGIN
 END $$;
 
 -- Does a batch of requests in one transaction, and answers each: now_us|answer|answer... . What is to be locked is locked first, in
--- the order of its keys and ids, so that no two batches wait for each other. p_keys: a number for each lock that may have to be made,
+-- the order of its keys and ids, so that no two batches wait for each other. p_keys: a number for each lock that may be changed,
 -- since a row that is not there can't be locked. p_rows: the ids whose rows are to be locked, where there is more than one.
 CREATE FUNCTION dss.apply(p_session bytea, p_epoch int8, p_batch int8, p_patience_ms int4, p_client bytea, p_keys int8[],
     p_rows bytea[], p_kinds int4[], p_counts int4[], p_flags int4[], p_ttls int8[], p_owners bytea[], p_others bytea[],
@@ -301,6 +323,8 @@ BEGIN
     -- A plan that was made while the table was small would read all of it when it is large. (As expressions, these take a tenth of
     -- the time of a PERFORM.)
     v_answer := set_config('enable_seqscan', 'off', true);
+    -- And one that knew how many ids there are would be made anew each time.
+    v_answer := set_config('plan_cache_mode', 'force_generic_plan', true);
     FOR i IN 1 .. cardinality(p_keys) LOOP
         v_locked := pg_advisory_xact_lock(p_keys[i]) IS NULL;
     END LOOP;
@@ -344,6 +368,147 @@ BEGIN
         END IF;
     END IF;
     RETURN v_answer;
+END $$;
+
+-- Shorter ways for what is asked nearly always. PostgreSQL prepares each expression and each statement of a function anew in every
+-- transaction, so there are few of them here. Whatever is not as it is expected goes to dss.apply. The answers are the same.
+
+-- Takes one lock of which there is no trace, without regard to those who wait.
+CREATE FUNCTION dss.take_one(p_session bytea, p_epoch int8, p_batch int8, p_patience_ms int4, p_client bytea, p_key int8,
+    p_id bytea, p_owner bytea, p_attempt bytea, p_ttl_ms int8, p_note bytea) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_now_us int8;
+    v_token int8;
+    v_answer text;
+    v_locked bool;
+BEGIN
+    v_answer := set_config('lock_timeout', p_patience_ms::text, true);
+    v_locked := pg_advisory_xact_lock(p_key) IS NULL;
+    v_now_us := dss.now_us();
+    v_token := dss.mint();
+    INSERT INTO dss.lock VALUES (v_token, v_now_us, v_now_us, v_now_us, p_ttl_ms, 0, p_id, p_owner, p_attempt, p_client, p_note)
+        ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        -- As in dss.take.
+        IF dss.now_us() - v_now_us > 50000 THEN
+            v_token := dss.mint();
+            UPDATE dss.lock SET token = v_token, leased_us = dss.now_us() WHERE lock_id = p_id;
+        END IF;
+        v_answer := v_now_us || '|g;0,' || v_token || ',0,' || p_ttl_ms;
+        UPDATE dss.session SET batch = p_batch, answer = v_answer, seen_us = v_now_us
+            WHERE session_id = p_session AND epoch = p_epoch AND batch < p_batch;
+        IF FOUND THEN
+            RETURN v_answer;
+        END IF;
+        RAISE EXCEPTION 'this batch is void' USING ERRCODE = 'DSS01';
+    END IF;
+    RETURN dss.apply(p_session, p_epoch, p_batch, p_patience_ms, p_client, ARRAY[p_key], '{}', '{1}', '{1}', '{0}',
+        ARRAY[p_ttl_ms], ARRAY[p_owner], ARRAY[p_note], ARRAY[p_attempt], ARRAY[NULL::bytea], ARRAY[p_id], '{0}', '{-1}');
+END $$;
+
+-- The owner's unlock of one lock.
+CREATE FUNCTION dss.unlock_one(p_session bytea, p_epoch int8, p_batch int8, p_patience_ms int4, p_key int8, p_id bytea,
+    p_owner bytea, p_token int8) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_now_us int8;
+    v_answer text;
+    v_locked bool;
+    v_waited_for bool;
+BEGIN
+    v_answer := set_config('lock_timeout', p_patience_ms::text, true) || set_config('enable_seqscan', 'off', true);
+    v_locked := pg_advisory_xact_lock(p_key) IS NULL;
+    v_now_us := dss.now_us();
+    DELETE FROM dss.lock WHERE lock_id = p_id AND owner = p_owner AND (p_token = 0 OR token = p_token)
+        AND (ttl_ms = 0 OR leased_us + ttl_ms * 1000 > v_now_us)
+        RETURNING v_now_us || '|e;o,' || token || ',' || ending || ',' || ttl_ms,
+            EXISTS (SELECT FROM dss.waiter w WHERE w.lock_id = p_id)
+        INTO v_answer, v_waited_for;
+    IF FOUND THEN
+        IF v_waited_for THEN
+            PERFORM dss.wake(p_id, v_now_us);
+        END IF;
+        UPDATE dss.session SET batch = p_batch, answer = v_answer, seen_us = v_now_us
+            WHERE session_id = p_session AND epoch = p_epoch AND batch < p_batch;
+        IF FOUND THEN
+            RETURN v_answer;
+        END IF;
+        RAISE EXCEPTION 'this batch is void' USING ERRCODE = 'DSS01';
+    END IF;
+    RETURN dss.apply(p_session, p_epoch, p_batch, p_patience_ms, '', ARRAY[p_key], '{}', '{3}', '{1}', '{0}', '{0}',
+        ARRAY[p_owner], ARRAY[''::bytea], ARRAY[''::bytea], ARRAY[NULL::bytea], ARRAY[p_id], ARRAY[p_token], '{-1}');
+END $$;
+
+-- Many of both, no two of them of the same lock: those that take locks first. Answers now_us|*token;token_of_unlocked;... if all is
+-- done, or as dss.apply.
+CREATE FUNCTION dss.many(p_session bytea, p_epoch int8, p_batch int8, p_patience_ms int4, p_client bytea, p_keys int8[],
+    p_ids bytea[], p_owners bytea[], p_attempts bytea[], p_ttls int8[], p_notes bytea[],
+    p_unlock_ids bytea[], p_unlock_owners bytea[], p_unlock_tokens int8[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_now_us int8;
+    v_token int8;
+    v_answer text;
+    v_tokens text := '';
+    v_locked bool;
+    v_takes int4 := cardinality(p_ids);
+    v_unlocks int4 := cardinality(p_unlock_ids);
+    v_places tid[];
+    v_count int4;
+    v_id bytea;
+BEGIN
+    v_answer := set_config('lock_timeout', p_patience_ms::text, true) || set_config('enable_seqscan', 'off', true)
+        || set_config('plan_cache_mode', 'force_generic_plan', true);
+    FOR i IN 1 .. cardinality(p_keys) LOOP
+        v_locked := pg_advisory_xact_lock(p_keys[i]) IS NULL;
+    END LOOP;
+    v_now_us := dss.now_us();
+    IF v_unlocks > 0 THEN
+        SELECT array_agg(l.ctid), string_agg(';' || l.token, '' ORDER BY u.place) INTO v_places, v_tokens
+            FROM unnest(p_unlock_ids, p_unlock_owners, p_unlock_tokens) WITH ORDINALITY AS u (id, owner, token, place)
+            CROSS JOIN LATERAL (SELECT ctid, token FROM dss.lock WHERE lock_id = u.id AND owner = u.owner
+                AND (u.token = 0 OR token = u.token) AND (ttl_ms = 0 OR leased_us + ttl_ms * 1000 > v_now_us) OFFSET 0) AS l;
+    END IF;
+    IF v_unlocks = 0 OR cardinality(v_places) = v_unlocks THEN
+        v_token := dss.mint();
+        INSERT INTO dss.lock SELECT v_token, v_now_us, v_now_us, v_now_us, ttl_ms, 0, id, owner, attempt, p_client, note
+            FROM unnest(p_ids, p_owners, p_attempts, p_ttls, p_notes) AS u (id, owner, attempt, ttl_ms, note)
+            ON CONFLICT DO NOTHING;
+        GET DIAGNOSTICS v_count = ROW_COUNT;
+        IF v_count > 0 AND dss.now_us() - v_now_us > 50000 THEN
+            v_token := dss.mint();
+            UPDATE dss.lock SET token = v_token, leased_us = dss.now_us() WHERE lock_id = ANY (p_ids) AND attempt = ANY (p_attempts);
+        END IF;
+        IF v_count = v_takes AND v_unlocks > 0 THEN
+            DELETE FROM dss.lock WHERE ctid = ANY (v_places);
+            GET DIAGNOSTICS v_unlocks = ROW_COUNT;
+            IF v_unlocks < cardinality(v_places) THEN
+                -- Somebody who is none of us has changed one of them.
+                RAISE EXCEPTION 'a lock was changed meanwhile' USING ERRCODE = 'serialization_failure';
+            END IF;
+            IF EXISTS (SELECT FROM dss.waiter w WHERE w.lock_id = ANY (p_unlock_ids)) THEN
+                -- In this order, as in dss.apply.
+                FOR v_id IN SELECT id FROM unnest(p_unlock_ids) AS u (id) ORDER BY id LOOP
+                    PERFORM dss.wake(v_id, dss.now_us());
+                END LOOP;
+            END IF;
+        END IF;
+        IF v_count = v_takes THEN
+            v_answer := v_now_us || '|*' || v_token || v_tokens;
+            UPDATE dss.session SET batch = p_batch, answer = v_answer, seen_us = v_now_us
+                WHERE session_id = p_session AND epoch = p_epoch AND batch < p_batch;
+            IF FOUND THEN
+                RETURN v_answer;
+            END IF;
+            RAISE EXCEPTION 'this batch is void' USING ERRCODE = 'DSS01';
+        END IF;
+    END IF;
+    -- What was taken by now dss.apply finds to be taken by the same attempt.
+    v_count := v_takes + v_unlocks;
+    RETURN dss.apply(p_session, p_epoch, p_batch, p_patience_ms, p_client, p_keys, p_ids || p_unlock_ids,
+        array_fill(1, ARRAY[v_takes]) || array_fill(3, ARRAY[v_unlocks]), array_fill(1, ARRAY[v_count]),
+        array_fill(0, ARRAY[v_count]), p_ttls || array_fill(0::int8, ARRAY[v_unlocks]), p_owners || p_unlock_owners,
+        p_notes || array_fill(''::bytea, ARRAY[v_unlocks]), p_attempts || array_fill(''::bytea, ARRAY[v_unlocks]),
+        array_fill(NULL::bytea, ARRAY[v_count]), p_ids || p_unlock_ids, array_fill(0::int8, ARRAY[v_takes]) || p_unlock_tokens,
+        array_fill(-1::int8, ARRAY[v_count]));
 END $$;
 
 -- The locks that there are of these, and the clock: read before the locks, so that no lease that is refreshed in between is taken for

@@ -6,6 +6,7 @@ use super::{
     errors::{Trouble, no_answer},
     link::{Link, Statement},
     schema,
+    ways::{self, Way},
 };
 use crate::{
     clock,
@@ -37,6 +38,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(300);
 /// What is asked of the server, for a store in this schema.
 pub struct Statements {
     schema: Box<str>,
+    pub take_one: Statement,
+    pub unlock_one: Statement,
+    pub many: Statement,
     pub apply: Statement,
     pub read: Statement,
     pub stand: Statement,
@@ -46,19 +50,32 @@ impl Statements {
     pub fn of(schema: &str) -> Statements {
         let statement =
             |name, sql: String, types| Statement { name, sql: CString::new(sql).unwrap_or_default(), types };
-        let places: Vec<String> = (1..=batch::TYPES.len()).map(|place| format!("${place}")).collect();
-        let apply = format!("SELECT {schema}.apply({})", places.join(", "));
+        let function = |name, function, types: &'static [u32]| {
+            let places: Vec<String> = (1..=types.len()).map(|place| format!("${place}")).collect();
+            statement(name, format!("SELECT {schema}.{function}({})", places.join(", ")), types)
+        };
         let read = format!(
             "SELECT r_now_us, (r_lock).lock_id, (r_lock).owner, (r_lock).token, (r_lock).attempt, (r_lock).taken_us, \
              (r_lock).refreshed_us, (r_lock).leased_us, (r_lock).ttl_ms, (r_lock).ending::int8, (r_lock).client, \
              (r_lock).note FROM {schema}.look($1)"
         );
-        let stand = format!("SELECT {schema}.stand($1, $2, $3, $4)");
         Statements {
             schema: schema.into(),
-            apply: statement(c"dss_apply_1", apply, batch::TYPES),
+            take_one: function(c"dss_take_one_1", "take_one", ways::TAKE_ONE),
+            unlock_one: function(c"dss_unlock_one_1", "unlock_one", ways::UNLOCK_ONE),
+            many: function(c"dss_many_1", "many", ways::MANY),
+            apply: function(c"dss_apply_1", "apply", batch::TYPES),
             read: statement(c"dss_read_1", read, &[BYTEAS]),
-            stand: statement(c"dss_stand_1", stand, &[BYTEAS, BYTEAS, BOOLS, INT8]),
+            stand: function(c"dss_stand_1", "stand", &[BYTEAS, BYTEAS, BOOLS, INT8]),
+        }
+    }
+
+    pub fn of_way(&self, way: Way) -> &Statement {
+        match way {
+            Way::TakeOne => &self.take_one,
+            Way::UnlockOne => &self.unlock_one,
+            Way::Many => &self.many,
+            Way::Apply => &self.apply,
         }
     }
 
@@ -149,7 +166,8 @@ impl Server {
     fn prepare(&mut self, deadline: Instant) -> Result<(), Error> {
         let statements = self.statements.clone();
         let Some(link) = &mut self.link else { return Ok(()) };
-        for statement in [&statements.apply, &statements.read, &statements.stand] {
+        let Statements { take_one, unlock_one, many, apply, read, stand, .. } = &*statements;
+        for statement in [take_one, unlock_one, many, apply, read, stand] {
             link.prepare(statement, deadline).map_err(|trouble| match trouble {
                 Trouble::Unsent(error) | Trouble::Lost(error) => error,
                 Trouble::Refused { state, text } => schema::refused(state, &text),
@@ -161,7 +179,7 @@ impl Server {
     /// The connection is of no use any more.
     pub fn disconnect(&mut self, why: Error) {
         self.link = None;
-        self.hindrance = Some(why.after_init());
+        self.hindrance = Some(why);
         if self.is_old {
             // It worked until now: the first try to connect again need not wait.
             (self.is_old, self.pause) = (false, Duration::ZERO);
