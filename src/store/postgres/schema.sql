@@ -240,7 +240,8 @@ END $$;
 
 -- Refreshes (p_kind 2), unlocks (3) or transfers (4) one lock, or takes an attempt back (5). Without an owner: whoever holds
 -- it. A token of 0 is not compared; p_seen_us >= 0 lets only a lock that was not refreshed since then be unlocked. Answers
--- o,token,ending,ttl_ms, with O where others may wait for what is free now; n,ending (no such lock); or d (another's), s (another token), r (refreshed since) with the entry.
+-- o,token,ending,ttl_ms, with O where others may wait for what is free now; n,ending (no such lock); or d (another's), s (another
+-- token), r (refreshed since) with the entry.
 CREATE FUNCTION dss.change(p_kind int4, p_id bytea, p_owner bytea, p_token int8, p_seen_us int8, p_attempt bytea, p_to bytea,
     p_client bytea) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
