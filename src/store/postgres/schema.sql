@@ -452,6 +452,7 @@ DECLARE
     v_unlocks int4 := cardinality(p_unlock_ids);
     v_places tid[];
     v_count int4;
+    v_id bytea;
 BEGIN
     v_answer := set_config('lock_timeout', p_patience_ms::text, true) || set_config('enable_seqscan', 'off', true)
         || set_config('plan_cache_mode', 'force_generic_plan', true);
@@ -483,7 +484,10 @@ BEGIN
                 RAISE EXCEPTION 'a lock was changed meanwhile' USING ERRCODE = 'serialization_failure';
             END IF;
             IF EXISTS (SELECT FROM dss.waiter w WHERE w.lock_id = ANY (p_unlock_ids)) THEN
-                PERFORM dss.wake(id, v_now_us) FROM unnest(p_unlock_ids) AS u (id);
+                -- In this order, as in dss.apply.
+                FOR v_id IN SELECT id FROM unnest(p_unlock_ids) AS u (id) ORDER BY id LOOP
+                    PERFORM dss.wake(v_id, dss.now_us());
+                END LOOP;
             END IF;
         END IF;
         IF v_count = v_takes THEN
