@@ -58,7 +58,7 @@ health() {
 say "the environment, the input and the status of the command"
 status=0
 # shellcheck disable=SC2016 # It is expanded by the command.
-echo input | $servers run postgres etcd -- sh -c 'cat >"$TMPDIR/input"; env | grep ^DSS_TEST_ >"$TMPDIR/environment"
+echo input | $servers run postgres etcd -- sh -c 'cat >"$TMPDIR/input"; env | grep -E "^DSS_TEST_(POSTGRES|ETCD)" >"$TMPDIR/environment"
     "$DSS_TEST_POSTGRES_BIN/psql" -XAtq "$DSS_TEST_POSTGRES" -c "SHOW fsync" >"$TMPDIR/fsync"; exit 7' || status=$?
 [ "$status" -eq 7 ] || fail "the status is $status, not 7"
 [ "$(cat "$scratch/input")" = input ] || fail "the command did not get its input"
