@@ -82,6 +82,7 @@ pub fn of_connecting(message: &str, place: &str) -> Error {
         _ if said.contains("read-only") || said.contains("hot standby") => {
             (Code::ReadOnly, "only standbys were found: name the primary")
         }
+        _ if said.contains("Too many open files") => (Code::TooManyFiles, "raise the limit of open files"),
         _ if said.contains("no password supplied") => (Code::Denied, "give a password by ~/.pgpass or a service file"),
         _ => (Code::Unreachable, "check that the server runs, its address, and sslmode"),
     };
