@@ -33,7 +33,8 @@ pub struct Server {
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(300);
+// Short against the time of a hasty call, which has to connect in what is left of it.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is asked of the server, for a store in this schema.
 pub struct Statements {
