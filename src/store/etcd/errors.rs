@@ -122,6 +122,12 @@ impl Trouble {
 /// The text of a server that can't be reached, or does not answer.
 pub fn unreachable(endpoint: &str, error: &ureq::Error, tls: bool) -> Error {
     let cause = error.to_string();
+    if let ureq::Error::Io(io) = error
+        && matches!(io.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+    {
+        let text = format!("etcd at {endpoint} can't be reached: {cause}: raise the limit of open files");
+        return Error::new(Code::TooManyFiles, text);
+    }
     let is_tls = matches!(error, ureq::Error::Tls(_) | ureq::Error::Rustls(_))
         || ["certificate", "corrupt message", "fatal alert", "handshake"].iter().any(|part| cause.contains(part));
     let cure = match error {
