@@ -58,6 +58,13 @@ pub fn check_count(count: usize) -> Result<(), Error> {
 }
 
 impl LockId {
+    /// FNV-1a: a number that is the same in every process and version.
+    pub fn number(&self) -> u64 {
+        const START: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0000_0100_0000_01b3;
+        self.0.iter().fold(START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+    }
+
     pub fn new(bytes: &[u8]) -> Result<Self, Error> {
         checked("lock_id", bytes, LOCK_ID_MAX).map(LockId)
     }

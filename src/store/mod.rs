@@ -45,20 +45,24 @@ use waiters::Waiters;
 /// 11. `waiters` is the queue of those who wait for locks of the store, as far as its processes can reach each other. The
 ///     engine wakes them after what `apply` has released. `pulse` lets them see that nothing has changed since they looked;
 ///     None where only a look can tell.
+/// 12. `desks` is where the processes of a store leave requests for the one of them that is at work; None where there is
+///     but one process, or no way to reach the others. `apply` also does what others have left.
 /// 13. `remote` is there for a store at the other end of a connection. Its `apply`, `list`, `check` and pages may take until the
 ///     deadline; a fork may pass meanwhile, in whose child nothing of the store is touched but the descriptors that
 ///     [`crate::sys::inherited`] knows. It finds lost answers again by itself: after [`Fault::Unknown`] the next `apply`
 ///     first makes sure that what was lost can't be done any more, or gives the requests of the same attempts the answers that
 ///     they had.
-/// 12. `desks` is where the processes of a store leave requests for the one of them that is at work; None where there is
-///     but one process, or no way to reach the others. `apply` also does what others have left.
 pub trait Store: Send {
     fn apply(&mut self, batch: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault>;
     fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault>;
     fn waiters(&mut self) -> Arc<Waiters>;
-    fn pulse(&mut self) -> Option<Arc<dyn Pulse>>;
-    fn desks(&mut self) -> Option<Arc<Desks>>;
-    fn suspend(&mut self);
+    fn pulse(&mut self) -> Option<Arc<dyn Pulse>> {
+        None
+    }
+    fn desks(&mut self) -> Option<Arc<Desks>> {
+        None
+    }
+    fn suspend(&mut self) {}
     fn check(&mut self, deadline: Instant) -> Result<(), Fault>;
     fn remote(&self) -> Option<Remote> {
         None

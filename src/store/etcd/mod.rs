@@ -21,7 +21,7 @@ mod session;
 mod transport;
 mod txn;
 
-use super::{Fault, Remote, Scan, Snapshot, Store, desks::Desks, pulse::Pulse, waiters::Waiters};
+use super::{Fault, Remote, Scan, Snapshot, Store, waiters::Waiters};
 use crate::{
     clock,
     model::{
@@ -225,17 +225,6 @@ impl Store for Etcd {
     fn waiters(&mut self) -> Arc<Waiters> {
         self.remote.waiters.clone()
     }
-
-    fn pulse(&mut self) -> Option<Arc<dyn Pulse>> {
-        None
-    }
-
-    fn desks(&mut self) -> Option<Arc<Desks>> {
-        None
-    }
-
-    /// A fork may pass at any moment: what the child must not have is known to [`crate::sys::inherited`].
-    fn suspend(&mut self) {}
 
     fn check(&mut self, deadline: Instant) -> Result<(), Fault> {
         let mut txn = Txn::default();

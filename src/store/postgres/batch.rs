@@ -81,10 +81,7 @@ fn each_of<'a>(request: &'a Request, numbers: Vec<i64>, otherwise: i64) -> impl 
 /// A number for a lock that may not exist yet, in the server's own table of locks that a program may name. Two locks with one
 /// number wait for each other's transactions, and that is all.
 pub fn key(id: &LockId) -> i64 {
-    const START: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    // FNV-1a: it must be the same in every process and version.
-    id.as_bytes().iter().fold(START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME)) as i64
+    id.number() as i64
 }
 
 fn kind(request: &Request) -> i32 {
@@ -319,7 +316,7 @@ fn entry_of(text: &str) -> Option<Entry> {
     Some(Entry { owner, token, attempt, taken_us, refreshed_us, leased, ttl_ms, before, client, note })
 }
 
-fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+pub fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     hex.as_bytes().chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
 }

@@ -17,7 +17,7 @@ mod server;
 mod session;
 mod ways;
 
-use super::{Fault, Remote, Scan, Snapshot, Store, desks::Desks, pulse::Pulse, waiters::Waiters};
+use super::{Fault, Remote, Scan, Snapshot, Store, waiters::Waiters};
 use crate::{
     clock,
     model::{
@@ -209,16 +209,6 @@ impl Store for Postgres {
     fn waiters(&mut self) -> Arc<Waiters> {
         self.waiters.clone()
     }
-
-    fn pulse(&mut self) -> Option<Arc<dyn Pulse>> {
-        None
-    }
-
-    fn desks(&mut self) -> Option<Arc<Desks>> {
-        None
-    }
-
-    fn suspend(&mut self) {}
 
     fn check(&mut self, deadline: Instant) -> Result<(), Fault> {
         self.read(&[], patient(deadline)).map(drop)

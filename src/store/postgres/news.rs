@@ -1,7 +1,7 @@
 //! What is released elsewhere: the server notifies the one who waits longest, by the name of its doorbell. One of the waiting threads
 //! listens for all of the process, on a connection of its own. Behind a pooler nothing comes, and waiters look by themselves.
 
-use super::link::Link;
+use super::{batch::bytes_of, link::Link};
 use crate::{
     clock,
     model::{name::LockId, uri::postgres::Postgres as Target},
@@ -103,7 +103,5 @@ impl Drop for PostgresEar {
 }
 
 fn name_of(hex: &[u8]) -> Option<[u8; 16]> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let bytes: Option<Vec<u8>> = hex.chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect();
-    bytes?.try_into().ok()
+    bytes_of(std::str::from_utf8(hex).ok()?)?.try_into().ok()
 }

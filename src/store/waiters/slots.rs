@@ -73,10 +73,7 @@ pub struct Since {
 
 /// A lock id, as short as it is compared here. Two ids with one hash wake each other's waiters now and then.
 pub fn hash(id: &LockId) -> u64 {
-    const START: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    // FNV-1a: it must be the same in every process and version.
-    let long = id.as_bytes().iter().fold(START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME));
+    let long = id.number();
     ((long >> 32) ^ long) & 0xffff_ffff
 }
 
