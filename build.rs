@@ -24,7 +24,7 @@ fn version(part: &str) -> String {
 }
 
 /// The files with what C sees, in the order in which the header shows it.
-const FILES: &[&str] = &["handle.rs", "lock.rs", "lockv.rs", "list.rs", "event.rs", "text.rs"];
+const FILES: &[&str] = &["handle.rs", "lock.rs", "lockv.rs", "list.rs", "state.rs", "event.rs", "text.rs"];
 
 /// The header is committed, so that it can be read and packaged without a build: it is written only when it differs.
 fn write_header(root: &Path) {

@@ -229,6 +229,26 @@
 #define DSS_FILTER_EVERYTHING 4
 
 /**
+ * The longest key, in bytes without its NUL.
+ */
+#define DSS_KEY_MAX 2048
+
+/**
+ * The longest value, in bytes.
+ */
+#define DSS_VALUE_MAX 1048576
+
+/**
+ * dss_guard.flags: write only if the key's version is dss_guard.version.
+ */
+#define DSS_GUARD_VERSION 1
+
+/**
+ * dss_guard.flags: write only if the lock dss_guard.lock_id is held by the grant of dss_guard.token.
+ */
+#define DSS_GUARD_LOCK 2
+
+/**
  * dss_event.type: the lock was not renewed for two thirds of its ttl; the store is slow or out of reach. left_ms is what
  * is left of the lease: bring to an end what must not be half done.
  */
@@ -420,6 +440,62 @@ struct dss_lock_info {
  * must return: no longjmp(3), no exception. A result other than 0 ends the list.
  */
 typedef int (*dss_lock_cb)(const struct dss_lock_info *info, void *arg);
+
+/**
+ * What must be so for dss_set() to write. It is checked in the transaction that writes. Fill it with zeros and set what you
+ * need.
+ */
+struct dss_guard {
+    /**
+     * sizeof(struct dss_guard): which fields the caller's compiler knew.
+     */
+    size_t size;
+    /**
+     * DSS_GUARD_VERSION, DSS_GUARD_LOCK, both, or 0. A field whose flag is not set is not looked at.
+     */
+    uint64_t flags;
+    /**
+     * With DSS_GUARD_VERSION: the version that dss_get() or dss_set() gave last, or 0: nothing may stand under the key.
+     */
+    uint64_t version;
+    /**
+     * With DSS_GUARD_LOCK: the lock that protects the value.
+     */
+    const char *lock_id;
+    /**
+     * With DSS_GUARD_LOCK: the token that dss_lockv() gave. The lock must be held by that very grant, and its lease, if it
+     * has one, must not be over.
+     */
+    uint64_t token;
+};
+
+/**
+ * A key in a list. It and its string are valid while the callback runs.
+ */
+struct dss_key_info {
+    /**
+     * The size of this struct, set by the library: a field is there if it ends within it.
+     */
+    size_t size;
+    /**
+     * The key.
+     */
+    const char *key;
+    /**
+     * The version of its value.
+     */
+    uint64_t version;
+    /**
+     * How many bytes its value has.
+     */
+    size_t len;
+};
+
+/**
+ * What dss_list() calls for each key. It may call the library, also with the same handle, and must return: no longjmp(3), no
+ * exception. A result other than 0 ends the list.
+ */
+typedef int (*dss_key_cb)(const struct dss_key_info *info, void *arg);
 
 /**
  * What happened to a lock that was taken with DSS_LOCK_KEEPALIVE.
@@ -782,6 +858,81 @@ int dss_lock_list(struct dss_handle *handle, const struct dss_filter *filter, ds
  *                       -EBADF and others: see "ERRORS OF EVERY CALL" above; timeout_ms counts for each removal.
  */
 int dss_lock_clean(struct dss_handle *handle, const struct dss_filter *filter, dss_lock_cb callback, void *arg);
+
+/**
+ * Get the value that stands under a key.
+ *
+ * The call takes no lock that a writer needs, and does not wait for one. What it gives was the last value that was set, at a
+ * moment between the call and its return.
+ *
+ * @param[in]   handle       DSS handle.
+ * @param[in]   key          The key: 1 to DSS_KEY_MAX bytes, any but NUL, compared byte by byte. Keys and lock ids have nothing
+ *                           to do with each other, so a value may have the name of the lock that protects it.
+ * @param[out]  ret_value    The value, with a NUL behind it that is not counted in its length; must be freed by the caller with
+ *                           free(3). NULL after any failure.
+ * @param[out]  ret_len      How many bytes the value has, 0 to DSS_VALUE_MAX.
+ * @param[out]  ret_version  Its version, never 0: for dss_guard.version.
+ * @return                   0 on success,
+ *                          -ENOENT if nothing stands under the key: it was never set, or was deleted,
+ *                          -ENOMEM if the value cannot be allocated,
+ *                          -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
+ */
+int dss_get(struct dss_handle *handle, const char *key, void **ret_value, size_t *ret_len, uint64_t *ret_version);
+
+/**
+ * Set the value that stands under a key, or delete it.
+ *
+ * Atomic and durable as dss_lock(): a reader sees the old value or the new one. Each value has a version, greater than that of
+ * every earlier value of the same key, also of those that were deleted. With a guard, the write happens only if the guard holds
+ * in the same transaction:
+ *
+ * DSS_GUARD_VERSION makes it a compare-and-set: of several who read the same version and write, one gets 0.
+ *
+ * DSS_GUARD_LOCK makes it a fence: a holder that was paused past its lease, and does not know that somebody else holds the lock
+ * now, gets -ESTALE, and its successor's value stands.
+ *
+ * @param[in]   handle       DSS handle.
+ * @param[in]   key          The key, as for dss_get().
+ * @param[in]   value        The new value: any bytes. NULL, with a len of 0, deletes; an empty value is a pointer that is not
+ *                           NULL, with a len of 0. The library keeps no pointer to it.
+ * @param[in]   len          How many bytes the value has, at most DSS_VALUE_MAX.
+ * @param[in]   guard        What must be so, or NULL: write in any case.
+ * @param[out]  ret_version  The version of the new value; 0 if it was deleted. After -EAGAIN the version that stands there now,
+ *                           0 if nothing does; 0 after any other failure.
+ * @return                   0 on success,
+ *                          -EAGAIN if the version is not the guard's; nothing changed: get it again, and decide anew,
+ *                          -ESTALE if the guard's lock is not held with the guard's token, or not any more; nothing changed:
+ *                           stop using what the lock protects,
+ *                          -ENOENT if there is nothing to delete,
+ *                          -EFBIG if len is greater than DSS_VALUE_MAX,
+ *                          -EINVAL if value is NULL and len is not 0, guard->size is smaller than in the first release or larger
+ *                           and has unknown fields that are not 0, guard->flags has unknown bits, or guard->token is 0 with
+ *                           DSS_GUARD_LOCK,
+ *                          -EINPROGRESS if it may have been written or not. It is not sent again, so it can't overwrite what
+ *                           others set later. Get it, and decide by its version,
+ *                          -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
+ */
+int dss_set(struct dss_handle *handle, const char *key, const void *value, size_t len, const struct dss_guard *guard,
+            uint64_t *ret_version);
+
+/**
+ * List the keys that have values, in the order of their bytes, without the values.
+ *
+ * The list is one consistent snapshot of the moment at which it began, takes little memory for any number of keys, and holds up
+ * no writer, as dss_lock_list().
+ *
+ * @param[in]   handle      DSS handle.
+ * @param[in]   key_prefix  Only keys that begin so; NULL or "" for all.
+ * @param[in]   callback    Called for each key, in the calling thread.
+ * @param[in]   arg         Passed to callback as it is.
+ * @return                  0 at the end of the list, else what callback returned: choose a positive number, to tell it from an
+ *                          error,
+ *                         -EINVAL if callback is NULL,
+ *                         -ENAMETOOLONG if key_prefix is longer than DSS_KEY_MAX,
+ *                         -EINTR as dss_lock_list(): start it again,
+ *                         -EBADF and others: see "ERRORS OF EVERY CALL" above; timeout_ms counts for each page of some keys.
+ */
+int dss_list(struct dss_handle *handle, const char *key_prefix, dss_key_cb callback, void *arg);
 
 /**
  * How long a grant is still in time. The store is not asked, so it is quick enough to ask before each step of a long work.

@@ -1,4 +1,4 @@
-//! Lists of locks, and cleaning up after owners who are gone.
+//! Lists of locks and of keys, and cleaning up after owners who are gone.
 
 use super::{
     gate::Inside,
@@ -12,8 +12,9 @@ use crate::{
         error::{Code, Error},
         lock::{Entry, Filter, Tick},
         name::LockId,
+        state::KeyInfo,
     },
-    store::{Fault, Scan, Snapshot},
+    store::{Fault, Found, Pages, Scan, Snapshot, Store},
 };
 use std::time::Instant;
 
@@ -34,15 +35,34 @@ impl Handle {
         inside: &mut Inside,
     ) -> Result<i32, Error> {
         let session = self.session(clock::instant() + self.timeout, inside)?;
-        let (mut snapshot, mut next) = self.begin(&session, &Scan { filter, ..Scan::default() }, inside)?;
+        let (snapshot, first) = self.begin(&session, &Scan { filter, ..Scan::default() }, inside)?;
+        let tick = snapshot.tick;
+        self.show_all(&session, snapshot.pages, first, |(id, entry)| show(&listed(id, entry, tick)), inside)
+    }
+
+    /// Shows each key that begins so, as [`Self::list`] does with locks.
+    pub fn keys(&self, prefix: &[u8], show: impl FnMut(&KeyInfo) -> i32, inside: &mut Inside) -> Result<i32, Error> {
+        let session = self.session(clock::instant() + self.timeout, inside)?;
+        let begin = |store: &mut dyn Store, deadline| store.keys(prefix, deadline);
+        let (pages, first) = self.first_page(&session, begin, |pages| pages, inside)?;
+        self.show_all(&session, pages, first, show, inside)
+    }
+
+    /// Shows the first page and all that follow, until `show` answers something else than 0.
+    fn show_all<T>(
+        &self,
+        session: &Session,
+        mut pages: Box<dyn Pages<T>>,
+        first: Option<Vec<T>>,
+        mut show: impl FnMut(&T) -> i32,
+        inside: &mut Inside,
+    ) -> Result<i32, Error> {
+        let mut next = first;
         while let Some(page) = next {
-            let tick = snapshot.tick;
-            let answer =
-                inside.outside(|| page.iter().map(|(id, entry)| show(&listed(id, entry, tick))).find(|rc| *rc != 0))?;
-            if let Some(rc) = answer {
+            if let Some(rc) = inside.outside(|| page.iter().map(&mut show).find(|rc| *rc != 0))? {
                 return Ok(rc);
             }
-            next = self.turn(&session, &mut snapshot, inside)?;
+            next = self.turn(session, &mut *pages, inside)?;
         }
         Ok(0)
     }
@@ -82,7 +102,7 @@ impl Handle {
             }
             // Nothing was found among many; a fork may pass.
             inside.outside(|| ())?;
-            next = self.turn(session, &mut snapshot, inside)?;
+            next = self.turn(session, &mut *snapshot.pages, inside)?;
         }
         Ok(None)
     }
@@ -107,13 +127,25 @@ impl Handle {
         }
     }
 
-    /// A snapshot and its first page. As long as nothing of it was shown, a connection that is lost costs nothing but time.
-    fn begin(&self, session: &Session, scan: &Scan, inside: &mut Inside) -> Result<(Snapshot, Option<Found>), Error> {
+    /// A snapshot of locks and its first page.
+    fn begin(&self, session: &Session, scan: &Scan, inside: &mut Inside) -> Result<(Snapshot, Option<Locks>), Error> {
+        let begin = |store: &mut dyn Store, deadline| store.list(scan, deadline);
+        self.first_page(session, begin, |snapshot: &mut Snapshot| &mut snapshot.pages, inside)
+    }
+
+    /// A list and its first page. As long as nothing of it was shown, a connection that is lost costs nothing but time.
+    fn first_page<L, T>(
+        &self,
+        session: &Session,
+        begin: impl Fn(&mut dyn Store, Instant) -> Result<L, Fault>,
+        pages: impl Fn(&mut L) -> &mut Box<dyn Pages<T>>,
+        inside: &mut Inside,
+    ) -> Result<(L, Option<Vec<T>>), Error> {
         let deadline = clock::instant() + self.timeout;
         loop {
-            let mut snapshot = self.snapshot(session, scan, deadline, inside)?;
-            match self.turn(session, &mut snapshot, inside) {
-                Ok(page) => return Ok((snapshot, page)),
+            let mut list = begun(session, &begin, deadline, inside)?;
+            match self.turn(session, &mut **pages(&mut list), inside) {
+                Ok(page) => return Ok((list, page)),
                 Err(error) if error.code == Code::Unreachable && clock::instant() < deadline => {}
                 Err(error) => return Err(error),
             }
@@ -121,54 +153,44 @@ impl Handle {
     }
 
     /// The next page.
-    fn turn(&self, session: &Session, snapshot: &mut Snapshot, inside: &mut Inside) -> Result<Option<Found>, Error> {
-        let deadline = clock::instant() + self.timeout;
-        session.store.with_pages(snapshot, deadline, inside)
-    }
-
-    fn snapshot(
+    fn turn<T>(
         &self,
         session: &Session,
-        scan: &Scan,
-        deadline: Instant,
+        pages: &mut dyn Pages<T>,
         inside: &mut Inside,
-    ) -> Result<Snapshot, Error> {
-        let mut pause = Pause::new();
-        loop {
-            match session.store.list(scan, deadline, inside) {
-                Ok(snapshot) => return Ok(snapshot),
-                Err(Fault::Failed(error) | Fault::Unknown(error)) => return Err(error),
-                Err(Fault::Busy(error)) if clock::instant() >= deadline => return Err(error),
-                Err(Fault::Busy(_)) => inside.outside(|| pause.sleep(deadline))?,
-            }
+    ) -> Result<Option<Vec<T>>, Error> {
+        let deadline = clock::instant() + self.timeout;
+        match session.store.remote {
+            Some(_) => inside.aside(|| pages.next(deadline)),
+            None => pages.next(deadline),
         }
     }
 }
 
-type Found = Vec<(LockId, Entry)>;
-type Page = (Tick, Found);
+/// A list that is begun, as soon as nobody is in the way.
+fn begun<L>(
+    session: &Session,
+    begin: impl Fn(&mut dyn Store, Instant) -> Result<L, Fault>,
+    deadline: Instant,
+    inside: &mut Inside,
+) -> Result<L, Error> {
+    let mut pause = Pause::new();
+    loop {
+        if session.store.is_broken() {
+            return Err(registry::broken());
+        }
+        match session.store.with_store(inside, |store| begin(store, deadline)) {
+            Ok(list) => return Ok(list),
+            Err(Fault::Failed(error) | Fault::Unknown(error)) => return Err(error),
+            Err(Fault::Busy(error)) if clock::instant() >= deadline => return Err(error),
+            Err(Fault::Busy(_)) => inside.outside(|| pause.sleep(deadline))?,
+        }
+    }
+}
+
+type Locks = Vec<Found>;
+type Page = (Tick, Locks);
 
 fn listed<'a>(id: &'a LockId, entry: &'a Entry, tick: Tick) -> Listed<'a> {
     Listed { id, entry, left_us: entry.left_us(tick) }
-}
-
-impl super::Engine {
-    fn list(&self, scan: &Scan, deadline: Instant, inside: &mut Inside) -> Result<Snapshot, Fault> {
-        if self.is_broken() {
-            return Err(Fault::Failed(registry::broken()));
-        }
-        self.with_store(inside, |store| store.list(scan, deadline))
-    }
-
-    fn with_pages(
-        &self,
-        snapshot: &mut Snapshot,
-        deadline: Instant,
-        inside: &mut Inside,
-    ) -> Result<Option<Found>, Error> {
-        match self.remote {
-            Some(_) => inside.aside(|| snapshot.pages.next(deadline)),
-            None => snapshot.pages.next(deadline),
-        }
-    }
 }

@@ -13,6 +13,7 @@ pub mod list;
 mod pause;
 mod queue;
 mod registry;
+pub mod state;
 mod take;
 mod ticket;
 mod wait;

@@ -25,6 +25,8 @@ use std::{
 
 /// The most requests in one transaction: a bound on how long one takes.
 const BATCH_MAX: usize = 128;
+/// The most bytes of values in one transaction, unless one value has more.
+const BATCH_VALUES_MAX: usize = 256 << 10;
 
 /// As many are waited for at most. More are better done in turns: while the one half waits for its flush, the other half of
 /// the threads runs.
@@ -85,7 +87,7 @@ impl Queue {
 
     pub fn take_writes(&self) -> Vec<Arc<Ticket>> {
         let mut state = lock(&self.state);
-        let size = state.writes.len().min(BATCH_MAX);
+        let size = state.batch_size();
         state.batches = state.batches.wrapping_add(1);
         state.writes.drain(..size).collect()
     }
@@ -137,6 +139,16 @@ impl State {
         let queue = self.of_kind(ticket);
         let place = queue.iter().position(|other| Arc::ptr_eq(other, ticket));
         place.is_some_and(|place| queue.remove(place).is_some())
+    }
+
+    /// How many of the writes go into one transaction.
+    fn batch_size(&self) -> usize {
+        let mut bytes = 0;
+        let fits = |ticket: &&Arc<Ticket>| {
+            bytes += ticket.request.value_len();
+            bytes <= BATCH_VALUES_MAX
+        };
+        self.writes.iter().take(BATCH_MAX).take_while(fits).count().max(self.writes.len().min(1))
     }
 
     fn next(&self) -> Option<&Arc<Ticket>> {
@@ -291,7 +303,7 @@ impl Engine {
     pub fn apply(&self, batch: Vec<Arc<Ticket>>, inside: &mut Inside) -> bool {
         let Some(deadline) = batch.iter().map(|ticket| ticket.deadline).min() else { return false };
         let own_work = self.attempts.pending();
-        let requests: Vec<&Request> = own_work.iter().chain(batch.iter().map(|ticket| &ticket.request)).collect();
+        let requests: Vec<&Request> = own_work.iter().chain(batch.iter().map(|ticket| ticket.asked(self))).collect();
         let begun = clock::instant();
         match self.ask(&requests, deadline, inside) {
             Ok(outcomes) => {

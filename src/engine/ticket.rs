@@ -5,7 +5,10 @@ use crate::model::{
     error::{Code, Error},
     request::{Outcome, Reply, Request},
 };
-use std::{sync::Mutex, time::Instant};
+use std::{
+    sync::{Mutex, OnceLock},
+    time::Instant,
+};
 
 /// One caller's request on its way.
 pub struct Ticket {
@@ -14,6 +17,8 @@ pub struct Ticket {
     /// The kind of ring by which it is answered: a bit. Those that came at about the same time have the same.
     pub kind: u32,
     progress: Mutex<Progress>,
+    /// The request as it is asked when an earlier try may have been done.
+    again: OnceLock<Request>,
 }
 
 #[derive(Default)]
@@ -31,7 +36,17 @@ struct Progress {
 
 impl Ticket {
     pub fn new(request: Request, deadline: Instant, kind: u32) -> Ticket {
-        Ticket { request, deadline, kind, progress: Mutex::default() }
+        Ticket { request, deadline, kind, progress: Mutex::default(), again: OnceLock::new() }
+    }
+
+    /// What the store is to be asked.
+    pub fn asked(&self, engine: &Engine) -> &Request {
+        if self.is_in_doubt(engine) { self.again.get_or_init(|| self.request.in_doubt()) } else { &self.request }
+    }
+
+    /// A remote store finds out by itself what became of an earlier try.
+    fn is_in_doubt(&self, engine: &Engine) -> bool {
+        lock(&self.progress).in_doubt && engine.remote.is_none()
     }
 
     /// The outcome, and whether its thread has to pass the ring on.
@@ -76,8 +91,7 @@ impl Ticket {
     /// The store's answer, seen in the light of an earlier try that may have been applied: a lock that is gone may be gone
     /// by this very call.
     pub fn judge(&self, outcome: Outcome, engine: &Engine) -> Outcome {
-        // A remote store finds out by itself.
-        let in_doubt = lock(&self.progress).in_doubt && engine.remote.is_none();
+        let in_doubt = self.is_in_doubt(engine);
         let gone = |error: &Error| matches!(error.code, Code::NoLock | Code::Denied | Code::Stale);
         match outcome {
             Ok(Reply::Each(mut results)) if in_doubt => {
@@ -119,12 +133,14 @@ impl Ticket {
     /// What is said of a call that may have been applied; a lock that it may have taken is given back.
     fn unknown(&self, engine: &Engine) -> Error {
         engine.attempts.withdraw(&self.request);
-        let text = format!(
-            "the outcome of a call for {} is unknown ({}): a lock that it may have taken is released with the next call, so \
-             take it again; after another call ask dss_lock_status",
-            self.subject(),
-            self.cause()
-        );
+        let cure = match self.request {
+            Request::Set(_) => "it is not sent again: dss_get tells what stands there",
+            _ => {
+                "a lock that it may have taken is released with the next call, so take it again; after another call ask \
+                 dss_lock_status"
+            }
+        };
+        let text = format!("the outcome of a call for {} is unknown ({}): {cure}", self.subject(), self.cause());
         Error::new(Code::Unknown, text)
     }
 
@@ -134,10 +150,12 @@ impl Ticket {
     }
 
     fn subject(&self) -> String {
-        match self.request.ids() {
-            [] => "no lock".into(),
-            [id] => format!("lock {id}"),
-            [id, others @ ..] => format!("lock {id} and {} more", others.len()),
+        match (&self.request, self.request.ids()) {
+            (Request::Set(setting), _) => format!("key {}", setting.key),
+            (Request::Get { key }, _) => format!("key {key}"),
+            (_, []) => "no lock".into(),
+            (_, [id]) => format!("lock {id}"),
+            (_, [id, others @ ..]) => format!("lock {id} and {} more", others.len()),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     },
     model::{
         error::{Code, Error},
-        name::{LOCK_ID_MAX, LockId, NOTE_MAX, Note, OWNER_MAX, Owner, check_count, check_ids},
+        name::{KEY_MAX, LOCK_ID_MAX, LockId, NOTE_MAX, Note, OWNER_MAX, Owner, StateKey, check_count, check_ids},
     },
     sys::{panics, signals::NotCancelled},
 };
@@ -118,6 +118,13 @@ pub fn last_error() -> *const c_char {
 pub unsafe fn lock_id(text: *const c_char) -> Result<LockId, Error> {
     // SAFETY: as the caller says.
     LockId::new(unsafe { bytes("lock_id", text, LOCK_ID_MAX) }?)
+}
+
+/// # Safety
+/// `text` is NULL or points to a string that ends with NUL.
+pub unsafe fn key(text: *const c_char) -> Result<StateKey, Error> {
+    // SAFETY: as the caller says.
+    StateKey::new(unsafe { bytes("key", text, KEY_MAX) }?)
 }
 
 /// # Safety
@@ -277,12 +284,12 @@ unsafe fn bytes<'a>(name: &str, text: *const c_char, max: usize) -> Result<&'a [
     Ok(unsafe { std::slice::from_raw_parts(text.cast(), libc::strnlen(text, max + 1)) })
 }
 
-/// A copy in memory from malloc(3), which the host frees.
-pub fn malloc_string(bytes: &[u8]) -> Result<*mut c_char, Error> {
+/// A copy in memory from malloc(3), which the host frees, with a NUL behind it.
+pub fn malloc_copy(bytes: &[u8], what: &str) -> Result<*mut c_char, Error> {
     // SAFETY: malloc may be asked for any size.
     let copy = unsafe { libc::malloc(bytes.len() + 1) }.cast::<u8>();
     if copy.is_null() {
-        return Err(Error::new(Code::NoMemory, "no memory for the owner's name: free some and ask again"));
+        return Err(Error::new(Code::NoMemory, format!("no memory for {what}: free some and ask again")));
     }
     // SAFETY: the copy has room for the bytes and one more, and is nobody else's.
     unsafe {

@@ -142,7 +142,7 @@ pub unsafe extern "C" fn dss_lock_status(
             put(lock_timestamp, timeval { tv_sec: 0, tv_usec: 0 });
             let entry = handle.status(id, inside)?;
             if !lock_owner.is_null() {
-                put(lock_owner, guard::malloc_string(entry.owner.as_bytes())?);
+                put(lock_owner, guard::malloc_copy(entry.owner.as_bytes(), "the owner's name")?);
             }
             put(lock_timestamp, time_of(entry.refreshed_us));
             Ok(())

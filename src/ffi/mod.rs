@@ -10,4 +10,5 @@ pub mod handle;
 pub mod list;
 pub mod lock;
 pub mod lockv;
+pub mod state;
 pub mod text;

@@ -24,10 +24,13 @@ pub enum Code {
     NeedsFlag = libc::EPERM,
     /// A signal handler ran while the call waited; nothing changed.
     Interrupted = libc::EINTR,
-    /// No such folder (init).
+    /// The version is not the one expected; nothing changed.
+    Outdated = libc::EAGAIN,
+    /// No such key; from init: no such folder.
     Missing = libc::ENOENT,
     Invalid = libc::EINVAL,
     TooLong = libc::ENAMETOOLONG,
+    TooLarge = libc::EFBIG,
     OutOfRange = libc::ERANGE,
     /// The handle is not open.
     NotOpen = libc::EBADF,
@@ -141,7 +144,7 @@ const TEXTS: &[(i32, &CStr)] = &[
     (libc::EROFS, c"the store is read-only; nothing changed"),
     (libc::EDQUOT, c"the disk quota is used up; nothing changed"),
     (libc::EMFILE, c"too many open files; nothing changed"),
-    (libc::EUCLEAN, c"the file is not a dss store, or is damaged; it is left untouched"),
+    (libc::EUCLEAN, c"the file, schema or prefix is not a dss store, or is damaged; it is left untouched"),
     (libc::EPROTONOSUPPORT, c"the store is too new for this library, too old, or its client library is missing"),
     (libc::EREMOTE, c"SQLite on a network file system is refused"),
     (libc::ENOMEM, c"out of memory"),

@@ -6,4 +6,5 @@ pub mod lock;
 pub mod name;
 pub mod request;
 pub mod rules;
+pub mod state;
 pub mod uri;

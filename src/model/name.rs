@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc};
 
 /// The longest lock id, in bytes.
 pub const LOCK_ID_MAX: usize = 2048;
+/// The longest key of a value, in bytes.
+pub const KEY_MAX: usize = 2048;
 /// The longest owner, in bytes.
 pub const OWNER_MAX: usize = 256;
 /// The longest note, in bytes.
@@ -19,6 +21,10 @@ pub struct LockId(Arc<[u8]>);
 /// Who holds a lock: 1 to [`OWNER_MAX`] bytes, compared byte by byte.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(Arc<[u8]>);
+
+/// What a value is kept under: 1 to [`KEY_MAX`] bytes, compared byte by byte.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StateKey(Arc<[u8]>);
 
 /// What a caller leaves with a lock for people to read: up to [`NOTE_MAX`] bytes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -57,12 +63,32 @@ pub fn check_count(count: usize) -> Result<(), Error> {
     }
 }
 
-impl LockId {
-    /// FNV-1a: a number that is the same in every process and version.
+/// FNV-1a: a number that is the same in every process and version.
+fn number_of(name: &[u8]) -> u64 {
+    const START: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    name.iter().fold(START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+}
+
+impl StateKey {
+    pub fn new(bytes: &[u8]) -> Result<Self, Error> {
+        checked("key", bytes, KEY_MAX).map(StateKey)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The same in every process and version.
     pub fn number(&self) -> u64 {
-        const START: u64 = 0xcbf2_9ce4_8422_2325;
-        const PRIME: u64 = 0x0000_0100_0000_01b3;
-        self.0.iter().fold(START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+        number_of(&self.0)
+    }
+}
+
+impl LockId {
+    /// The same in every process and version.
+    pub fn number(&self) -> u64 {
+        number_of(&self.0)
     }
 
     pub fn new(bytes: &[u8]) -> Result<Self, Error> {
@@ -100,6 +126,18 @@ impl fmt::Display for LockId {
     }
 }
 
+impl fmt::Display for StateKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "\"{}\"", Shown(&self.0))
+    }
+}
+
+impl fmt::Debug for StateKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
 impl fmt::Display for Owner {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "\"{}\"", Shown(&self.0))
@@ -130,6 +168,9 @@ mod tests {
         assert!(Owner::new(&[b'x'; OWNER_MAX]).is_ok());
         assert_eq!(Owner::new(&[b'x'; OWNER_MAX + 1]).unwrap_err().code, Code::TooLong);
         assert_eq!(Owner::new(b"").unwrap_err().code, Code::Invalid);
+        assert!(StateKey::new(&[b'x'; KEY_MAX]).is_ok());
+        assert_eq!(StateKey::new(&[b'x'; KEY_MAX + 1]).unwrap_err().code, Code::TooLong);
+        assert_eq!(StateKey::new(b"").unwrap_err().code, Code::Invalid);
         assert!(Note::new(&[b'x'; NOTE_MAX]).is_ok() && Note::new(b"").is_ok());
         assert_eq!(Note::new(&[b'x'; NOTE_MAX + 1]).unwrap_err().code, Code::TooLong);
     }

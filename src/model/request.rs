@@ -3,7 +3,8 @@
 use super::{
     error::Error,
     lock::{End, Entry},
-    name::{LockId, Note, Owner},
+    name::{LockId, Note, Owner, StateKey},
+    state::{Setting, Value},
 };
 use std::sync::Arc;
 
@@ -74,9 +75,14 @@ pub enum Request {
     Withdraw { ids: Vec<LockId>, attempt: Attempt },
     /// Give up the place of this name in the store's own queue.
     Leave { ids: Vec<LockId>, name: [u8; 16] },
+    /// Say what stands under the key.
+    Get { key: StateKey },
+    /// Write or delete what stands under a key, if its guard holds.
+    Set(Arc<Setting>),
 }
 
 impl Request {
+    /// The locks that it is about: of a write of state, the one that guards it.
     pub fn ids(&self) -> &[LockId] {
         match self {
             Request::Lock(wanted) | Request::Peek(wanted) => &wanted.ids,
@@ -85,12 +91,30 @@ impl Request {
             | Request::Withdraw { ids, .. }
             | Request::Leave { ids, .. } => ids,
             Request::Transfer { id, .. } | Request::Status { id } => std::slice::from_ref(id),
+            Request::Set(setting) => setting.guard.lock.as_ref().map_or(&[], |fence| std::slice::from_ref(&fence.id)),
+            Request::Get { .. } => &[],
         }
     }
 
-    /// Whether the request can't change any lock.
+    /// Whether the request can't change any lock or value.
     pub fn is_read(&self) -> bool {
-        matches!(self, Request::Status { .. } | Request::Peek(_) | Request::Leave { .. })
+        matches!(self, Request::Status { .. } | Request::Peek(_) | Request::Leave { .. } | Request::Get { .. })
+    }
+
+    /// The same as asked again by one who does not know whether it was done, where that makes a difference.
+    pub fn in_doubt(&self) -> Request {
+        match self {
+            Request::Set(setting) => Request::Set(Arc::new(Setting { in_doubt: true, ..Setting::clone(setting) })),
+            other => other.clone(),
+        }
+    }
+
+    /// How many bytes of a value it writes.
+    pub fn value_len(&self) -> usize {
+        match self {
+            Request::Set(setting) => setting.value.as_ref().map_or(0, |value| value.len()),
+            _ => 0,
+        }
     }
 
     /// What a store that lost its answer recognises it by.
@@ -100,7 +124,12 @@ impl Request {
             Request::Refresh { attempt, .. } | Request::Unlock { attempt, .. } | Request::Transfer { attempt, .. } => {
                 Some(*attempt)
             }
-            Request::Peek(_) | Request::Status { .. } | Request::Withdraw { .. } | Request::Leave { .. } => None,
+            Request::Set(setting) => Some(setting.attempt),
+            Request::Peek(_)
+            | Request::Status { .. }
+            | Request::Withdraw { .. }
+            | Request::Leave { .. }
+            | Request::Get { .. } => None,
         }
     }
 
@@ -147,6 +176,16 @@ pub enum Reply {
     Status(Entry),
     /// The attempt holds nothing (any more), or the place in the queue is given up.
     Withdrawn,
+    Got(Value),
+    /// It is written, with this version; 0 for what was deleted.
+    Set {
+        version: u64,
+    },
+    /// Nothing is written: the version is another one than the guard's; 0 where nothing stands.
+    Outdated {
+        version: u64,
+        error: Error,
+    },
 }
 
 pub type Outcome = Result<Reply, Error>;

@@ -19,6 +19,7 @@ use crate::model::{
     lock::{Entry, Filter, Tick},
     name::LockId,
     request::{Outcome, Request},
+    state::KeyInfo,
     uri::Target,
 };
 use desks::Desks;
@@ -41,7 +42,8 @@ use waiters::Waiters;
 /// 8. Dropping a store closes it. No entry is released by that.
 /// 9. `check` tells whether the store could be used at this moment; a new handle asks it of a store that is open.
 /// 10. `list` gives one snapshot, in the order of ids, which holds up no writer. It takes a bounded amount of memory, and its
-///     pages a bounded time. A `suspend` cuts it short: its next page is an -EINTR.
+///     pages a bounded time. A `suspend` cuts it short: its next page is an -EINTR. So does `keys`, which shows the keys that
+///     begin so, and no values.
 /// 11. `waiters` is the queue of those who wait for locks of the store, as far as its processes can reach each other. The
 ///     engine wakes them after what `apply` has released. `pulse` lets them see that nothing has changed since they looked;
 ///     None where only a look can tell.
@@ -55,6 +57,7 @@ use waiters::Waiters;
 pub trait Store: Send {
     fn apply(&mut self, batch: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault>;
     fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault>;
+    fn keys(&mut self, prefix: &[u8], deadline: Instant) -> Result<Box<dyn Pages<KeyInfo>>, Fault>;
     fn waiters(&mut self) -> Arc<Waiters>;
     fn pulse(&mut self) -> Option<Arc<dyn Pulse>> {
         None
@@ -93,16 +96,18 @@ pub struct Snapshot {
     pub tick: Tick,
     /// The greatest token that was granted until then.
     pub last_token: u64,
-    pub pages: Box<dyn Pages>,
+    pub pages: Box<dyn Pages<Found>>,
 }
 
-/// The most locks in one page, and how many may be looked at for it.
-pub const PAGE_LOCKS: usize = 64;
+pub type Found = (LockId, Entry);
+
+/// The most locks or keys in one page, and how many locks may be looked at for it.
+pub const PAGE_ITEMS: usize = 64;
 pub const PAGE_LOOKS: usize = 1024;
 
-pub trait Pages: Send {
-    /// The next locks, none of them perhaps; None when there are no more.
-    fn next(&mut self, deadline: Instant) -> Result<Option<Vec<(LockId, Entry)>>, Error>;
+pub trait Pages<T>: Send {
+    /// The next ones, none of them perhaps; None when there are no more.
+    fn next(&mut self, deadline: Instant) -> Result<Option<Vec<T>>, Error>;
 }
 
 impl Scan {

@@ -1,6 +1,7 @@
 //! The rules of the lock: what each request does to the records of its ids. Pure, and the one place that decides it for
 //! every store that reads, decides and writes inside one transaction.
 
+pub mod state;
 mod take;
 #[cfg(test)]
 mod tests;
@@ -66,7 +67,7 @@ impl<'a> State<'a> {
     }
 }
 
-/// Decides one request against the records of its ids, given in the same order. A request that fails changes nothing.
+/// Decides one request about locks against the records of its ids, given in the same order. A request that fails changes nothing.
 pub fn decide(request: &Request, records: &[Option<Record>], moment: &mut Moment) -> (Vec<Change>, Outcome) {
     let tick = moment.tick;
     let states = || records.iter().map(|record| State::of(record, tick)).collect::<Vec<_>>();
@@ -87,6 +88,10 @@ pub fn decide(request: &Request, records: &[Option<Record>], moment: &mut Moment
             State::Free { end } => (Vec::new(), Err(texts::absent(id, end))),
         },
         Request::Leave { .. } => (Vec::new(), Ok(Reply::Withdrawn)),
+        Request::Get { .. } | Request::Set(_) => {
+            let text = "a value was taken for a lock: please report this";
+            (Vec::new(), Err(Error::new(Code::Defect, text)))
+        }
         Request::Withdraw { attempt, .. } => {
             // Also one whose lease is over: nobody knew of it, so nobody is told that it ended badly.
             let changes = records.iter().enumerate().filter_map(|(place, record)| match record {

@@ -43,17 +43,28 @@ pub fn stale(id: &LockId, token: u64, entry: &Entry) -> Error {
     Error::new(Code::Stale, text)
 }
 
+pub fn over(id: &LockId, token: u64, end: End) -> Error {
+    let text = format!(
+        "lock {id} is not held with token {token} any more: {}; whoever had that token has lost the lock and must stop",
+        how(end)
+    );
+    Error::new(Code::Stale, text)
+}
+
 pub fn alive(id: &LockId, entry: &Entry) -> Error {
     Error::new(Code::Stale, format!("lock {id} was refreshed meanwhile: it is held by {}", holder(entry)))
 }
 
 pub fn absent(id: &LockId, end: End) -> Error {
-    let cause = match end {
+    Error::new(Code::NoLock, format!("there is no lock {id}: {}; take it with dss_lock", how(end)))
+}
+
+fn how(end: End) -> &'static str {
+    match end {
         End::Expired => "its lease ran out",
         End::Forced => "it was removed by force",
         End::Unlocked | End::Transferred | End::Resumed => "it was never taken, or was unlocked",
-    };
-    Error::new(Code::NoLock, format!("there is no lock {id}: {cause}; take it with dss_lock"))
+    }
 }
 
 /// The last microsecond that has a date of four digits: a damaged file may hold any number.

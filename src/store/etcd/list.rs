@@ -15,7 +15,7 @@ use crate::{
         lock::{Entry, Record, Tick},
         name::LockId,
     },
-    store::{PAGE_LOCKS, PAGE_LOOKS, Pages, Scan, Snapshot},
+    store::{Found, PAGE_ITEMS, PAGE_LOOKS, Pages, Scan, Snapshot},
 };
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -119,7 +119,7 @@ impl Listing {
             };
             if let Some(entry) = self.shown(&id, &seen) {
                 page.push((id, entry, seen.lease()));
-                if page.len() == PAGE_LOCKS {
+                if page.len() == PAGE_ITEMS {
                     break;
                 }
             }
@@ -166,8 +166,8 @@ fn untagged(page: Vec<Tagged>) -> Vec<(LockId, Entry)> {
     page.into_iter().map(|(id, entry, _)| (id, entry)).collect()
 }
 
-impl Pages for Listing {
-    fn next(&mut self, deadline: Instant) -> Result<Option<Vec<(LockId, Entry)>>, Error> {
+impl Pages<Found> for Listing {
+    fn next(&mut self, deadline: Instant) -> Result<Option<Vec<Found>>, Error> {
         self.page(one_try(deadline)).map_err(|trouble| match trouble {
             Trouble::Refused(refusal) if refusal.is_compacted() => {
                 let text = "etcd has compacted the revision that the list was of: run it again";

@@ -21,12 +21,13 @@ mod session;
 mod transport;
 mod txn;
 
-use super::{Fault, Remote, Scan, Snapshot, Store, waiters::Waiters};
+use super::{Fault, Pages, Remote, Scan, Snapshot, Store, waiters::Waiters};
 use crate::{
     clock,
     model::{
         error::{Code, Error},
         request::{Outcome, Reply, Request, Turn},
+        state::KeyInfo,
         uri,
     },
     sys::panics,
@@ -220,6 +221,10 @@ impl Store for Etcd {
     fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {
         let table = &self.table;
         list::begin(&table.client, &table.keys, scan, one_try(deadline)).map_err(failed)
+    }
+
+    fn keys(&mut self, _prefix: &[u8], _deadline: Instant) -> Result<Box<dyn Pages<KeyInfo>>, Fault> {
+        todo!()
     }
 
     fn waiters(&mut self) -> Arc<Waiters> {

@@ -91,7 +91,7 @@ fn kind(request: &Request) -> i32 {
         Request::Unlock { .. } => UNLOCK,
         Request::Transfer { .. } => TRANSFER,
         Request::Withdraw { .. } => WITHDRAW,
-        Request::Peek(_) | Request::Status { .. } | Request::Leave { .. } => 0,
+        Request::Peek(_) | Request::Status { .. } | Request::Leave { .. } | Request::Get { .. } | Request::Set(_) => 0,
     }
 }
 

@@ -11,11 +11,10 @@ use super::{
 use crate::{
     model::{
         error::{Code, Error},
-        lock::{Entry, Record, Tick},
-        name::LockId,
+        lock::{Record, Tick},
         uri::postgres::Postgres as Target,
     },
-    store::{Fault, PAGE_LOCKS, Pages, Scan, Snapshot},
+    store::{Fault, Found, PAGE_ITEMS, Pages, Scan, Snapshot},
 };
 use std::{
     ffi::CStr,
@@ -24,9 +23,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// As many as PAGE_LOCKS.
+/// As many as PAGE_ITEMS.
 const FETCH: &CStr = c"FETCH 64 FROM locks";
-const _: () = assert!(PAGE_LOCKS == 64);
+const _: () = assert!(PAGE_ITEMS == 64);
 
 /// Before it is tried again to connect.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -124,8 +123,8 @@ struct Listing {
     tick: Tick,
 }
 
-impl Pages for Listing {
-    fn next(&mut self, deadline: Instant) -> Result<Option<Vec<(LockId, Entry)>>, Error> {
+impl Pages<Found> for Listing {
+    fn next(&mut self, deadline: Instant) -> Result<Option<Vec<Found>>, Error> {
         let Some(link) = &mut self.link else { return Ok(None) };
         let place = link.place().to_owned();
         let rows = link.run_binary(FETCH, super::patient(deadline)).map_err(|trouble| match trouble {
@@ -141,7 +140,7 @@ impl Pages for Listing {
                 page.push((id, entry));
             }
         }
-        if rows.len() < PAGE_LOCKS {
+        if rows.len() < PAGE_ITEMS {
             drop(rows);
             self.give_back(deadline);
         }

@@ -17,11 +17,12 @@ mod server;
 mod session;
 mod ways;
 
-use super::{Fault, Remote, Scan, Snapshot, Store, waiters::Waiters};
+use super::{Fault, Pages, Remote, Scan, Snapshot, Store, waiters::Waiters};
 use crate::{
     clock,
     model::{
         request::{Outcome, Request},
+        state::KeyInfo,
         uri::postgres::Postgres as Target,
     },
 };
@@ -204,6 +205,10 @@ impl Store for Postgres {
 
     fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {
         self.lists.open(scan, patient(deadline))
+    }
+
+    fn keys(&mut self, _prefix: &[u8], _deadline: Instant) -> Result<Box<dyn Pages<KeyInfo>>, Fault> {
+        todo!()
     }
 
     fn waiters(&mut self) -> Arc<Waiters> {

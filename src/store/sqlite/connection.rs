@@ -10,7 +10,7 @@ use super::{
     schema,
     statement::{Row, Value},
     statements::Statements,
-    vfs,
+    values, vfs,
     watch::Watch,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         lock::{Record, Tick},
         name::LockId,
         request::{Outcome, Request},
-        rules::{Change, Moment, decide},
+        rules::{Change, Moment, decide, state},
     },
     mutant,
     store::{
@@ -165,6 +165,12 @@ impl Connection {
     fn read_one(&mut self, request: &Request) -> Result<Outcome, Stop> {
         // Before the row: a lease that is refreshed in between is not taken for over.
         let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: Some(0) };
+        if let Request::Get { key } = request {
+            let value = values::get(&mut self.statements, &self.sql, key, &self.path)?;
+            self.notice_newer_versions()?;
+            self.watch.check()?;
+            return Ok(state::get(key, value));
+        }
         let records = self.records(request)?;
         self.notice_newer_versions()?;
         self.watch.check()?;
@@ -274,6 +280,10 @@ impl Connection {
             return Ok(outcome);
         }
         let records = self.records(request)?;
+        if let Request::Set(setting) = request {
+            let lock = records.into_iter().next().flatten();
+            return values::set(&mut self.statements, &self.sql, setting, &lock, moment, &self.path);
+        }
         let (changes, outcome) = decide(request, &records, moment);
         for change in changes {
             match change {
@@ -388,4 +398,4 @@ impl Drop for Connection {
     }
 }
 
-fn drop_row(_: &Row) {}
+pub fn drop_row(_: &Row) {}

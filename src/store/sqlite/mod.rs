@@ -19,13 +19,14 @@ mod schema;
 mod statement;
 #[allow(unsafe_code)]
 mod statements;
+mod values;
 #[allow(unsafe_code)]
 mod vfs;
 mod wait_file;
 mod watch;
 
 use super::{
-    Fault, Scan, Snapshot, Store,
+    Fault, Pages, Scan, Snapshot, Store,
     desks::{Desks, Errands},
     pulse::Pulse,
     waiters::Waiters,
@@ -35,6 +36,7 @@ use crate::{
     model::{
         error::Code,
         request::{Outcome, Request},
+        state::KeyInfo,
     },
     mutant,
 };
@@ -126,8 +128,16 @@ impl Store for Sqlite {
         let connection = self.connection().map_err(after_init)?;
         let last_token = connection.look_at_last_token()?;
         let (now_us, tick) = (clock::now_us(), connection.now());
-        let pages = self.readers.open(&self.place, scan, tick, now_us).map_err(after_init)?;
+        let pages = self.readers.locks(&self.place, scan, tick, now_us).map_err(after_init)?;
         Ok(Snapshot { now_us, tick, last_token, pages })
+    }
+
+    fn keys(&mut self, prefix: &[u8], deadline: Instant) -> Result<Box<dyn Pages<KeyInfo>>, Fault> {
+        if self.in_doubt {
+            self.apply(&[], deadline)?;
+        }
+        self.connection().map_err(after_init)?.check()?;
+        self.readers.keys(&self.place, prefix).map_err(after_init)
     }
 
     fn waiters(&mut self) -> Arc<Waiters> {

@@ -6,6 +6,7 @@ use crate::{
         lock::{End, Entry, Record, Tick},
         name::{LockId, Note, Owner},
         request::Attempt,
+        state::{Stamp, Value as Kept},
     },
     store::desks::ErrandNumber,
 };
@@ -49,7 +50,7 @@ pub fn record_of(row: &Row) -> Result<Record, String> {
     Ok(Record::Entry(Entry {
         owner: Owner::new(owner).map_err(|error| error.text)?,
         token,
-        attempt: Attempt(row.bytes(2).try_into().map_err(|_| "the attempt id is not 16 bytes long")?),
+        attempt: attempt_of(row.bytes(2))?,
         taken_us: row.integer(3),
         refreshed_us: row.integer(4),
         leased: Tick { boot, us },
@@ -61,6 +62,20 @@ pub fn record_of(row: &Row) -> Result<Record, String> {
         },
         note: Note::new(row.bytes(7)).map_err(|error| error.text)?,
     }))
+}
+
+fn attempt_of(bytes: &[u8]) -> Result<Attempt, String> {
+    bytes.try_into().map(Attempt).map_err(|_| "the attempt id is not 16 bytes long".into())
+}
+
+/// What stands in the columns of [`super::schema::SELECT_STAMP`].
+pub fn stamp_of(row: &Row) -> Result<Stamp, String> {
+    Ok(Stamp { version: row.integer(0) as u64, attempt: attempt_of(row.bytes(1))? })
+}
+
+/// What stands in the columns of [`super::schema::SELECT_VALUE`].
+pub fn value_of(row: &Row) -> Result<Kept, String> {
+    Ok(Kept { stamp: stamp_of(row)?, bytes: row.bytes(2).into() })
 }
 
 /// The parameters of [`super::schema::INSERT`] and [`super::schema::UPDATE`].

@@ -19,7 +19,8 @@ pub const VERSION: u32 = STEPS.len() as u32;
 ///
 /// The row with the empty id, which no lock can have, is the store's own: its token is the last one granted, its note tells
 /// which unlocks the last transaction that did some for other processes has done (`rows.rs`). It stands in
-/// the same b-tree so that a grant and its token are, in a store of a few locks, one page and one write.
+/// the same b-tree so that a grant and its token are, in a store of a few locks, one page and one write. Versions of values are
+/// tokens, too, so one row is enough to never give one twice.
 const STEPS: &[&str] = &[
     "CREATE TABLE lock (
         id BLOB PRIMARY KEY,
@@ -33,6 +34,12 @@ const STEPS: &[&str] = &[
     INSERT INTO lock VALUES (x'', x'', 0, x'', 0, 0, '');",
     "ALTER TABLE lock ADD COLUMN lease BLOB NOT NULL DEFAULT x'';
     ALTER TABLE lock ADD COLUMN note BLOB NOT NULL DEFAULT x'';",
+    "CREATE TABLE state (
+        key BLOB PRIMARY KEY,
+        version INTEGER NOT NULL,
+        attempt BLOB NOT NULL,
+        value BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 #[cfg(test)]
@@ -54,6 +61,13 @@ pub const SELECT_LAST_TOKEN: &str = "SELECT token FROM lock WHERE id = x''";
 pub const UPDATE_LAST_TOKEN: &str = "UPDATE lock SET token = ?1 WHERE id = x''";
 pub const SELECT_UNLOCKED: &str = "SELECT note FROM lock WHERE id = x''";
 pub const UPDATE_OWN_ROW: &str = "UPDATE lock SET token = ?1, note = ?2 WHERE id = x''";
+pub const SELECT_VALUE: &str = "SELECT version, attempt, value FROM state WHERE key = ?1";
+pub const SELECT_STAMP: &str = "SELECT version, attempt FROM state WHERE key = ?1";
+pub const PUT_VALUE: &str = "INSERT INTO state (key, version, attempt, value) VALUES (?1, ?2, ?3, ?4) \
+     ON CONFLICT DO UPDATE SET version = ?2, attempt = ?3, value = ?4";
+pub const DELETE_VALUE: &str = "DELETE FROM state WHERE key = ?1";
+/// The length of a value stands in front of it: SQLite reads none of its pages for that.
+pub const SCAN_KEYS: &str = "SELECT key, version, length(value) FROM state WHERE key >= ?1 ORDER BY key";
 pub const SELECT_VERSION: &str = "PRAGMA user_version";
 
 /// Makes the connection one that is durable, trusts nothing in the file, and takes no time of its own.

@@ -77,14 +77,19 @@ impl Statement {
         if self.bind(values) == ffi::SQLITE_OK { Ok(()) } else { Err(Failure::of(sql)) }
     }
 
-    /// What `read` makes of the next row; None at the end. Until then a snapshot stays open.
-    pub fn next<T>(&mut self, sql: &Sql, read: impl FnOnce(&Row) -> T) -> Result<Option<T>, Failure> {
+    /// Goes to the next row; false at the end. Until then a snapshot stays open.
+    pub fn step(&mut self, sql: &Sql) -> Result<bool, Failure> {
         // SAFETY: the statement is prepared.
         match unsafe { ffi::sqlite3_step(self.raw) } {
-            ffi::SQLITE_ROW => Ok(Some(read(&Row { raw: self.raw }))),
-            ffi::SQLITE_DONE => Ok(None),
+            ffi::SQLITE_ROW => Ok(true),
+            ffi::SQLITE_DONE => Ok(false),
             _ => Err(Failure::of(sql)),
         }
+    }
+
+    /// What `read` makes of the row to which [`Self::step`] has gone.
+    pub fn read<T>(&mut self, read: impl FnOnce(&Row) -> T) -> T {
+        read(&Row { raw: self.raw })
     }
 
     /// Blobs and texts are not copied: they live until the statement is reset, at the end of `run`.

@@ -16,6 +16,10 @@ pub struct Statements {
     pub update_last_token: Statement,
     pub select_unlocked: Statement,
     pub update_own_row: Statement,
+    pub select_value: Statement,
+    pub select_stamp: Statement,
+    pub put_value: Statement,
+    pub delete_value: Statement,
     pub select_version: Statement,
 }
 
@@ -37,6 +41,10 @@ impl Statements {
             update_last_token: prepare(schema::UPDATE_LAST_TOKEN)?,
             select_unlocked: prepare(schema::SELECT_UNLOCKED)?,
             update_own_row: prepare(schema::UPDATE_OWN_ROW)?,
+            select_value: prepare(schema::SELECT_VALUE)?,
+            select_stamp: prepare(schema::SELECT_STAMP)?,
+            put_value: prepare(schema::PUT_VALUE)?,
+            delete_value: prepare(schema::DELETE_VALUE)?,
             select_version: prepare(schema::SELECT_VERSION)?,
         })
     }
