@@ -19,6 +19,7 @@ fn on_every_store(case: impl Fn(&Store)) {
 const NOLCK: i32 = -libc::ENOLCK;
 const EXIST: i32 = -libc::EEXIST;
 const ACCES: i32 = -libc::EACCES;
+const AGAIN: i32 = -libc::EAGAIN;
 
 #[test]
 fn the_table_of_the_four_calls() {
@@ -77,6 +78,49 @@ fn batches_answer_each_caller() {
     });
 }
 
+/// A holder that does not know that it has lost the lock can't write over its successor.
+#[test]
+fn a_stale_holder_writes_nothing() {
+    on_every_store(|store| {
+        let dss = Dss::open(&store.uri).unwrap();
+        let ids = [b"drive3".to_vec()];
+        let (_, former) = dss.lockv(&ids, b"a", &Opts::default());
+        let (rc, version) = dss.set(b"drive3", Some(b"tape 1"), None, Some((b"drive3", former[0].token)));
+        assert_eq!((rc, version != 0), (0, true), "{}", store.kind);
+        assert_eq!(dss.unlock(b"drive3", None), 0);
+        let (_, grants) = dss.lockv(&ids, b"b", &Opts::default());
+        assert_eq!(dss.set(b"drive3", Some(b"tape 2"), Some(version), Some((b"drive3", grants[0].token))).0, 0);
+        assert_eq!(dss.set(b"drive3", Some(b"x"), None, Some((b"drive3", former[0].token))), (-libc::ESTALE, 0));
+        for part in ["drive3", &former[0].token.to_string(), "must stop"] {
+            assert!(last_error().contains(part), "{part} in: {}", last_error());
+        }
+        assert_eq!(dss.get(b"drive3").unwrap().0, b"tape 2");
+    });
+}
+
+/// Threads that set together form batches; a compare-and-set of each loses nothing.
+#[test]
+fn increments_add_up() {
+    const THREADS: u64 = 8;
+    const EACH: u64 = 10;
+    on_every_store(|store| {
+        let dss = Dss::open(&store.uri).unwrap();
+        assert_eq!(dss.set(b"count", Some(b"0"), Some(0), None).0, 0);
+        let increment = || loop {
+            let (value, version) = dss.get(b"count").unwrap();
+            let next = String::from_utf8(value).unwrap().parse::<u64>().unwrap() + 1;
+            match dss.set(b"count", Some(next.to_string().as_bytes()), Some(version), None).0 {
+                0 => return,
+                rc => assert_eq!(rc, AGAIN),
+            }
+        };
+        thread::scope(|scope| {
+            (0..THREADS).for_each(|_| drop(scope.spawn(|| (0..EACH).for_each(|_| increment()))));
+        });
+        assert_eq!(dss.get(b"count").unwrap().0, (THREADS * EACH).to_string().as_bytes(), "{}", store.kind);
+    });
+}
+
 /// One call of a random sequence, on few names, so that the calls meet.
 #[derive(Clone, Debug)]
 enum Call {
@@ -92,6 +136,10 @@ enum Call {
     Transfer(u8, Option<u8>, Token, u8),
     List(Filter),
     Clean(Filter),
+    Get(u8),
+    /// A key, a value or none to delete, and what guards it: a version, and a lock with a token.
+    Set(u8, Option<u8>, Option<Token>, Option<(u8, Token)>),
+    Keys(u8),
     Reopen,
 }
 
@@ -111,6 +159,8 @@ fn call() -> impl Strategy<Value = Call> {
     let token = || prop_oneof![Just(Token::Current), Just(Token::Former), Just(Token::Unchecked)];
     let somebody = || prop::option::weighted(0.8, 0..3u8);
     let flags = prop::sample::select(vec![0, 0, ANY, RESUME, ANY | RESUME]);
+    let version = || prop::option::of(token());
+    let fence = || prop::option::weighted(0.3, (0..4u8, token()));
     prop_oneof![
         4 => (id.clone(), owner.clone()).prop_map(|(id, owner)| Call::Lock(id, owner)),
         2 => (id.clone(), owner.clone()).prop_map(|(id, owner)| Call::Refresh(id, owner)),
@@ -120,9 +170,13 @@ fn call() -> impl Strategy<Value = Call> {
             .prop_map(|(ids, owner, flags, lease, note)| Call::Lockv(ids, owner, flags, lease, note)),
         2 => (ids(), owner.clone(), token()).prop_map(|(ids, owner, token)| Call::Refreshv(ids, owner, token)),
         4 => (ids(), somebody(), token()).prop_map(|(ids, owner, token)| Call::Unlockv(ids, owner, token)),
-        2 => (id, somebody(), token(), owner).prop_map(|(id, from, token, to)| Call::Transfer(id, from, token, to)),
+        2 => (id.clone(), somebody(), token(), owner).prop_map(|(id, from, token, to)| Call::Transfer(id, from, token, to)),
         2 => filter().prop_map(Call::List),
         1 => filter().prop_map(Call::Clean),
+        2 => id.clone().prop_map(Call::Get),
+        5 => (id.clone(), prop::option::weighted(0.8, 0..4u8), version(), fence())
+            .prop_map(|(key, value, version, lock)| Call::Set(key, value, version, lock)),
+        1 => (0..6u8).prop_map(Call::Keys),
         1 => Just(Call::Reopen),
     ]
 }
@@ -155,24 +209,29 @@ fn note(number: u8) -> Vec<u8> {
     [b"".to_vec(), b"tape 7\xff'".to_vec(), vec![b'n'; 1024]][usize::from(number)].clone()
 }
 
-/// A store under test, and the tokens that it has granted.
+fn value(number: u8) -> Vec<u8> {
+    let all_bytes = || (0..=255).cycle().take(5000).collect();
+    [Vec::new(), b"\0".to_vec(), all_bytes(), vec![b'v'; 100]][usize::from(number)].clone()
+}
+
+fn prefix(number: u8) -> Vec<u8> {
+    [&b""[..], b"d", b"D", b"drive'", b"x", b"y"][usize::from(number)].to_vec()
+}
+
+/// A store under test, the tokens that it has granted, and the versions of values that it has given.
 struct Tested {
     dss: Dss,
     granted: BTreeMap<Vec<u8>, Vec<u64>>,
+    set: BTreeMap<Vec<u8>, Vec<u64>>,
 }
 
 impl Tested {
     fn open(uri: &str) -> Tested {
-        Tested { dss: Dss::open(uri).unwrap(), granted: BTreeMap::new() }
+        Tested { dss: Dss::open(uri).unwrap(), granted: BTreeMap::new(), set: BTreeMap::new() }
     }
 
     fn token(&self, id: &[u8], which: Token) -> u64 {
-        let granted = self.granted.get(id).map_or(&[][..], |tokens| &tokens[..]);
-        match which {
-            Token::Current => granted.last().copied().unwrap_or(1),
-            Token::Former => granted.iter().rev().nth(1).copied().unwrap_or(1),
-            Token::Unchecked => 0,
-        }
+        number(self.granted.get(id), which)
     }
 
     fn tokens(&self, numbers: &[u8], which: Token) -> Vec<u64> {
@@ -225,8 +284,40 @@ impl Tested {
             }
             Call::List(filter) => self.told(filter, false),
             Call::Clean(filter) => self.told(filter, true),
+            Call::Get(k) => match self.dss.get(&id(*k)) {
+                Ok((value, version)) => {
+                    assert_eq!(Some(&version), self.set[&id(*k)].last(), "a read gives the current version");
+                    format!("{value:?}")
+                }
+                Err(rc) => format!("{rc}"),
+            },
+            Call::Set(k, v, which, lock) => self.set(&id(*k), v.map(value), *which, *lock),
+            Call::Keys(p) => {
+                let keys = self.dss.keys(&prefix(*p));
+                keys.iter().for_each(|(key, version, _)| assert_eq!(Some(version), self.set[key].last()));
+                let told: Vec<_> = keys.into_iter().map(|(key, _, len)| (key, len)).collect();
+                format!("{told:?}")
+            }
             Call::Reopen => String::new(),
         }
+    }
+
+    fn set(&mut self, key: &[u8], value: Option<Vec<u8>>, which: Option<Token>, lock: Option<(u8, Token)>) -> String {
+        let version = which.map(|which| number(self.set.get(key), which));
+        // A token of 0 is refused before any store is asked.
+        let lock = lock.map(|(i, which)| (id(i), self.token(&id(i), which).max(1)));
+        let lock = lock.as_ref().map(|(id, token)| (&id[..], *token));
+        let (rc, new) = self.dss.set(key, value.as_deref(), version, lock);
+        let versions = self.set.entry(key.to_vec()).or_default();
+        match (rc, value.is_some()) {
+            (0, true) => {
+                assert!(versions.last().is_none_or(|last| new > *last), "{new} after {versions:?}");
+                versions.push(new);
+            }
+            (AGAIN, _) => assert!(new == 0 || Some(&new) == versions.last(), "{new} is not the last of {versions:?}"),
+            _ => assert_eq!(new, 0),
+        }
+        format!("{rc} {}", new != 0)
     }
 
     fn told(&self, filter: &Filter, clean: bool) -> String {
@@ -246,6 +337,16 @@ impl Tested {
             assert!(tokens.last().is_none_or(|last| token > *last));
             tokens.push(token);
         }
+    }
+}
+
+/// Of the numbers that a store has given.
+fn number(given: Option<&Vec<u64>>, which: Token) -> u64 {
+    let given = given.map_or(&[][..], |numbers| &numbers[..]);
+    match which {
+        Token::Current => given.last().copied().unwrap_or(1),
+        Token::Former => given.iter().rev().nth(1).copied().unwrap_or(1),
+        Token::Unchecked => 0,
     }
 }
 

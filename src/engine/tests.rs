@@ -4,10 +4,11 @@ use super::{Engine, gate};
 use crate::{
     model::{
         error::{Code, Error},
-        name::{LockId, Note, Owner},
+        name::{LockId, Note, Owner, StateKey},
         request::{Attempt, Outcome, Reply, Request, Turn, Wanted},
+        state::{Guard, KeyInfo, Setting},
     },
-    store::{Fault, Scan, Snapshot, Store, desks::Desks, memory::Memory, pulse::Pulse, waiters::Waiters},
+    store::{Fault, Pages, Scan, Snapshot, Store, desks::Desks, memory::Memory, pulse::Pulse, waiters::Waiters},
 };
 use std::{
     collections::VecDeque,
@@ -72,6 +73,10 @@ impl Store for Scripted {
         self.memory.list(scan, deadline)
     }
 
+    fn keys(&mut self, prefix: &[u8], deadline: Instant) -> Result<Box<dyn Pages<KeyInfo>>, Fault> {
+        self.memory.keys(prefix, deadline)
+    }
+
     fn waiters(&mut self) -> Arc<Waiters> {
         self.memory.waiters()
     }
@@ -83,8 +88,6 @@ impl Store for Scripted {
     fn desks(&mut self) -> Option<Arc<Desks>> {
         self.desks.clone()
     }
-
-    fn suspend(&mut self) {}
 
     fn check(&mut self, _: Instant) -> Result<(), Fault> {
         Ok(())
@@ -108,6 +111,20 @@ fn lock(owner: &str) -> Request {
     let (owner, client, note) = (Owner::new(owner.as_bytes()).unwrap(), "test".into(), Note::default());
     let (ids, ttl_ms, any, resume) = (vec![id()], 0, false, false);
     Request::Lock(Arc::new(Wanted { ids, owner, client, attempt, ttl_ms, note, any, resume, turn: Turn::Now }))
+}
+
+fn set(value: &[u8], version: Option<u64>) -> Request {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let attempt = Attempt([NEXT.fetch_add(1, Ordering::Relaxed); 16]);
+    let (key, guard) = (StateKey::new(b"drive3").unwrap(), Guard { version, lock: None });
+    Request::Set(Arc::new(Setting { key, value: Some(value.into()), guard, attempt, in_doubt: false }))
+}
+
+fn version(reply: Result<Reply, Code>) -> u64 {
+    match reply {
+        Ok(Reply::Set { version }) => version,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn call(engine: &Engine, request: Request, timeout_ms: u64) -> Result<Reply, Code> {
@@ -150,6 +167,26 @@ fn an_unlock_in_doubt_is_never_told_that_nothing_was_done() {
         Request::Unlock { ids: vec![id()], owner, tokens: Vec::new(), seen_us: Vec::new(), attempt: Attempt([0; 16]) };
     assert_eq!(call(&engine, unlock.clone(), 1000), Err(Code::Unknown));
     assert_eq!(call(&engine, unlock, 1000), Err(Code::NoLock));
+}
+
+/// A write whose answer was lost is asked for again only in a way that can't overwrite what others have written since.
+#[test]
+fn a_value_is_not_written_twice() {
+    let get = || Request::Get { key: StateKey::new(b"drive3").unwrap() };
+    let (engine, script) = engine(&[], Deed::Apply);
+    let mut last = version(call(&engine, set(b"a", None), 5000));
+    for lost in [Deed::LoseAnswer, Deed::LoseRequest] {
+        script.lock().unwrap().deeds.extend([lost, Deed::Busy, lost]);
+        let next = version(call(&engine, set(b"b", Some(last)), 5000));
+        assert!(next > last, "{lost:?}");
+        last = next;
+    }
+    script.lock().unwrap().deeds.push_back(Deed::LoseAnswer);
+    last = version(call(&engine, set(b"c", None), 5000));
+    script.lock().unwrap().deeds.push_back(Deed::LoseRequest);
+    assert_eq!(call(&engine, set(b"d", None), 5000), Err(Code::Unknown), "others may have written since");
+    let Ok(Reply::Got(value)) = call(&engine, get(), 1000) else { panic!() };
+    assert_eq!((&value.bytes[..], value.stamp.version), (&b"c"[..], last));
 }
 
 /// A caller that was told "unknown" may not hold a lock that nobody knows of: the next call finds it released.

@@ -6,6 +6,7 @@ use dss::ffi::{
     list::{dss_filter, dss_lock_clean, dss_lock_info, dss_lock_list},
     lock::{dss_lock, dss_lock_refresh, dss_lock_status, dss_unlock},
     lockv::{dss_grant, dss_lock_opts, dss_lock_refreshv, dss_lock_transfer, dss_lockv, dss_unlockv},
+    state::{DSS_GUARD_LOCK, DSS_GUARD_VERSION, dss_get, dss_guard, dss_key_info, dss_list, dss_set},
     text::dss_last_error,
 };
 use std::{
@@ -150,6 +151,59 @@ impl Dss {
         (rc, shown)
     }
 
+    /// The value and its version.
+    pub fn get(&self, key: &[u8]) -> Result<(Vec<u8>, u64), c_int> {
+        let key = string(key);
+        let (mut value, mut len, mut version) = (ptr::null_mut(), 1, 1);
+        // SAFETY: as above; the outputs are ours. The value has as many bytes as said and a NUL, from malloc, freed here.
+        unsafe {
+            match dss_get(self.raw(), key.as_ptr(), &mut value, &mut len, &mut version) {
+                0 => {
+                    let bytes = std::slice::from_raw_parts(value.cast::<u8>(), len + 1).to_vec();
+                    libc::free(value);
+                    assert_eq!(bytes.last(), Some(&0));
+                    Ok((bytes[..len].to_vec(), version))
+                }
+                rc => {
+                    assert!(value.is_null() && len == 0 && version == 0);
+                    Err(rc)
+                }
+            }
+        }
+    }
+
+    /// Sets a value, or deletes it; guarded by a version, and by a lock and its token.
+    pub fn set(
+        &self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        version: Option<u64>,
+        lock: Option<(&[u8], u64)>,
+    ) -> (c_int, u64) {
+        let (key, lock_id) = (string(key), lock.map(|(id, _)| string(id)));
+        let guard = dss_guard {
+            size: size_of::<dss_guard>(),
+            flags: version.map_or(0, |_| DSS_GUARD_VERSION) | lock.map_or(0, |_| DSS_GUARD_LOCK),
+            version: version.unwrap_or(7),
+            lock_id: lock_id.as_ref().map_or(ptr::null(), |id| id.as_ptr()),
+            token: lock.map_or(0, |(_, token)| token),
+        };
+        let (bytes, len) = value.map_or((ptr::null(), 0), |value| (value.as_ptr(), value.len()));
+        let mut new = 1;
+        // SAFETY: as above; the value is as long as said.
+        let rc = unsafe { dss_set(self.raw(), key.as_ptr(), bytes.cast(), len, &guard, &mut new) };
+        (rc, new)
+    }
+
+    /// The keys that begin so, their versions and the lengths of their values.
+    pub fn keys(&self, prefix: &[u8]) -> Vec<(Vec<u8>, u64, usize)> {
+        let prefix = string(prefix);
+        let mut keys: Vec<(Vec<u8>, u64, usize)> = Vec::new();
+        // SAFETY: as above; the callback gets the list that it fills.
+        assert_eq!(unsafe { dss_list(self.raw(), prefix.as_ptr(), Some(show_key), (&raw mut keys).cast()) }, 0);
+        keys
+    }
+
     fn raw(&self) -> *mut dss_handle {
         ptr::from_ref(&self.0).cast_mut()
     }
@@ -187,6 +241,15 @@ pub struct Shown {
     pub note: Vec<u8>,
     pub token: u64,
     pub ttl_ms: u64,
+}
+
+unsafe extern "C" fn show_key(info: *const dss_key_info, arg: *mut c_void) -> c_int {
+    // SAFETY: the library passes a key whose string is valid now, and what the caller gave it.
+    unsafe {
+        let (info, keys) = (&*info, &mut *arg.cast::<Vec<(Vec<u8>, u64, usize)>>());
+        keys.push((CStr::from_ptr(info.key).to_bytes().to_vec(), info.version, info.len));
+    }
+    0
 }
 
 unsafe extern "C" fn show(info: *const dss_lock_info, arg: *mut c_void) -> c_int {

@@ -21,6 +21,7 @@ use crate::{
         name::LockId,
         request::{Outcome, Request},
         rules::{Change, Moment, decide, state},
+        state::Setting,
     },
     mutant,
     store::{
@@ -47,6 +48,10 @@ pub struct Connection {
     pulse: Option<Arc<IndexHeader>>,
     path: String,
     seen: Seen,
+    /// The last token before the first of the commits that failed since one has succeeded.
+    token_before_doubt: Option<u64>,
+    /// It still was the last one when this transaction began: so none of them has written anything.
+    was_undone: bool,
     /// How long the last commit took.
     commit_takes: Duration,
     /// Until when reads need not ask whether a newer version has changed the store.
@@ -123,6 +128,8 @@ impl Connection {
             pulse: None,
             path,
             seen: Seen::default(),
+            token_before_doubt: None,
+            was_undone: false,
             commit_takes: Duration::ZERO,
             version_good_until: None,
         };
@@ -205,6 +212,7 @@ impl Connection {
         errands.begin();
         let wait_until = clock::instant() + self.commit_takes / GATHER_PART;
         let before = self.last_token()?;
+        self.was_undone = self.token_before_doubt == Some(before);
         let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: Some(before) };
         // Before all else, so that it finds what the one who owes it left.
         if errands.some_are_owed() {
@@ -218,7 +226,9 @@ impl Connection {
         self.do_errands(errands, &mut moment, wait_until)?;
         self.write_own_row(&moment, before, always, &errands.unlocked())?;
         let commit_begins = clock::instant();
+        self.token_before_doubt.get_or_insert(before);
         self.statements.commit.run(&self.sql, &[], drop_row).map_err(Failure::at_commit)?;
+        self.token_before_doubt = None;
         self.commit_takes = commit_begins.elapsed().min(LONGEST_COMMIT);
         // It is committed, so nothing may fail any more.
         let seen = |data_version| Seen { data_version, last_token: moment.last_token };
@@ -282,6 +292,9 @@ impl Connection {
         let records = self.records(request)?;
         if let Request::Set(setting) = request {
             let lock = records.into_iter().next().flatten();
+            let known =
+                (setting.in_doubt && self.was_undone).then(|| Setting { in_doubt: false, ..Setting::clone(setting) });
+            let setting = known.as_ref().unwrap_or(setting);
             return values::set(&mut self.statements, &self.sql, setting, &lock, moment, &self.path);
         }
         let (changes, outcome) = decide(request, &records, moment);
