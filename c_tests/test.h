@@ -45,6 +45,14 @@
         }                                                                                                           \
     } while (0)
 
+/* The same where either of two answers will do. */
+#define CHECK_RC_OR(call, expected, other)                                                                          \
+    do {                                                                                                            \
+        int check_or_rc_ = (call);                                                                                  \
+        if (check_or_rc_ != (other))                                                                                \
+            CHECK_RC(check_or_rc_, (expected));                                                                     \
+    } while (0)
+
 static char test_dir_[256];
 static pid_t test_dir_owner_;
 

@@ -1,5 +1,5 @@
 /*
- * dss.h: libdss, a Distributed State Service. Named locks in a store that many processes share.
+ * dss.h: libdss, a Distributed State Service. Named locks and small state in a store that many processes share.
  *
  * Made from the sources of libdss: do not edit. SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -41,6 +41,17 @@
  * On SQLite tokens follow the wall clock where that is ahead, so they grow also when the file is made anew or restored
  * from a copy, unless the clock was set back meanwhile. On PostgreSQL they grow also when a standby is promoted. After a
  * restore of PostgreSQL or etcd raise them as docs/stores.md says. A token takes 63 bits: write it as a string into JSON.
+ *
+ * STATE
+ *
+ * dss_set() and dss_get() keep small values under keys beside the locks: which tape is in drive 3, how far a migration
+ * came. dss_set() can check a lock's token in the transaction that writes (DSS_GUARD_LOCK): there the fence needs no
+ * help from the resource, and a holder that has lost the lock can't overwrite its successor's value. DSS_GUARD_VERSION
+ * makes it a compare-and-set.
+ *
+ *     struct dss_guard guard = { .size = sizeof(guard), .flags = DSS_GUARD_LOCK, .lock_id = "drive3", .token = token };
+ *
+ *     rc = dss_set(&dss, "drive3/tape", "B00042", 6, &guard, NULL); // -ESTALE: the lock is lost, stop
  *
  * KEEPALIVE
  *
@@ -93,7 +104,7 @@
  *
  *     -EBADF            the handle is NULL or not open: call dss_init() first, and nothing after dss_fini()
  *     -EINVAL           a name is NULL (where one is needed) or empty
- *     -ENAMETOOLONG     a lock_id of more than 2048 bytes, or a lock_owner of more than 256
+ *     -ENAMETOOLONG     a lock_id or key of more than 2048 bytes, or a lock_owner of more than 256
  *     -EBUSY            others, also other threads of this process, kept the store busy beyond timeout_ms (on PostgreSQL
  *                       somebody's open transaction kept the lock's row); or a lease was so short that it was over before its
  *                       grant arrived: try again, or allow more time
@@ -103,8 +114,8 @@
  *                       dss_lockv() you do not hold the lock: what the call may have taken is released ahead of this
  *                       process's next call on the store, or by dss_fini(), which tries once (after DSS_LOCK_RESUME your
  *                       former lock may be gone as well), so call again. If the process ends before that, the lock stays
- *                       until its lease is over, or until it is removed if it has none. After any other call ask
- *                       dss_lock_status(), or dss_lock_list() for the token
+ *                       until its lease is over, or until it is removed if it has none. After dss_set() ask dss_get(),
+ *                       after any other call dss_lock_status(), or dss_lock_list() for the token
  *     -EIDRM            the file was moved, replaced or removed while open: dss_fini(), then dss_init() again; locks of
  *                       the former file are not in the new one
  *     -EMLINK           the file got a second name (hard link): remove it; then the handle goes on
@@ -118,14 +129,15 @@
  *     -ECHILD           a memory: handle in a forked child, or a process that _Fork(3) or clone(2) made
  *     -EINTR            in the child, if a signal handler forked this process during the call: call again there; in the
  *                       parent the call goes on. Also where a call says so itself
- *     -ENOMEM           no memory for SQLite, for the server or for the owner's string, or no thread for
+ *     -ENOMEM           no memory for SQLite, for the server or for an output, or no thread for
  *                       DSS_LOCK_KEEPALIVE: raise the limit (where libdss itself has no memory, the process ends)
  *     -ENOTRECOVERABLE  a defect inside the library was contained: dss_fini() each handle of the store, then dss_init()
  *                       again; please report it
  *
  * Where several apply: the handle first, then the arguments in their order, then the store, then the lock. On failure
  * outputs are zero or NULL, but the rc of each lock (dss_grant.rc, ret_rcs) is a negative errno. After a bad handle or
- * argument, and in a process that _Fork(3) or clone(2) made, outputs are untouched, but a lock_owner output is NULL.
+ * argument, and in a process that _Fork(3) or clone(2) made, outputs are untouched, but a lock_owner or ret_value output
+ * is NULL.
  */
 
 

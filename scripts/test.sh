@@ -166,7 +166,8 @@ step "shellcheck" make lint-sh
 suite count_cargo "Rust tests" "$CARGO" test --release --locked --no-fail-fast
 step "library with switchable defects" make mutants
 step "build of the C tests" build_c_tests
-suite count_ctest "C tests" ctest --test-dir "$c_tests" -j "$jobs" --output-on-failure
+suite count_ctest "C tests" ctest --test-dir "$c_tests" -j "$jobs" --output-on-failure -LE waits
+suite count_ctest "C tests that wait" ctest --test-dir "$c_tests" -j "$((jobs * 2))" --output-on-failure -L waits
 step "instructions of a call" scripts/instructions.sh
 step "library with some of the stores" scripts/test_slim.sh
 step "install and uninstall" scripts/test_install.sh

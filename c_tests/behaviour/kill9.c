@@ -195,7 +195,7 @@ static void cycle(struct worker *workers, int number)
 
 int main(void)
 {
-    int cycles = test_repeat(500, 20), answers = 0, i;
+    int cycles = test_calls(test_repeat(500, 20), 150), answers = 0, i;
     struct worker workers[WORKERS];
     struct notes *notes;
 

@@ -15,13 +15,11 @@ static void take_and_release(void *arg)
     struct member *own = &crew->members[own_number(crew)];
     struct dss_handle handle;
     char id[32];
-    int rc;
 
     snprintf(id, sizeof(id), "of member %d", (int)(own - crew->members));
     CHECK_RC(dss_init_uri(&handle, crew->uri), 0);
     /* The one before was killed with it, perhaps. */
-    rc = dss_unlock(&handle, id, NULL);
-    CHECK(rc == 0 || rc == -ENOLCK);
+    CHECK_RC_OR(dss_unlock(&handle, id, NULL), 0, -ENOLCK);
     while (!atomic_load(&crew->stop)) {
         CHECK_RC(dss_lock(&handle, id, "member"), 0);
         CHECK_RC(dss_lock_refresh(&handle, id, "member"), 0);

@@ -9,11 +9,11 @@
  */
 #include "contention.h"
 
-#define ROUNDS 60
+#define ROUNDS test_calls(60, 24)
 #define VICTIMS 3
 #define DEAD_PROCESSES 30
 #define THREADS 20 /* of each of these */
-#define ROUNDS_AFTER 40
+#define ROUNDS_AFTER test_calls(40, 16)
 #define PROMPT_S (test_store_is_server() ? RECHECK_S : 0.050)
 #define RECHECK_S 0.250
 #define NEVER_MORE_S 1.5 /* about a second, and what a busy machine adds */

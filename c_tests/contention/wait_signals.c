@@ -13,8 +13,8 @@
 
 /* ---- Signals at random moments. ---- */
 
-#define KILLS 300
-#define TIMERS 300
+#define KILLS test_calls(300, 60)
+#define TIMERS test_calls(300, 60)
 #define RANDOM_US 3000
 
 static _Atomic int ran_before, ran_inside; /* how often the handler ran before the call and in it */
@@ -118,7 +118,7 @@ static void signals_at_random(struct dss_handle *handle)
 
 /* ---- Signals while the waiter is kept awake, and others use the store. ---- */
 
-#define BUSY_SIGNALS test_calls(300, test_store_is("etcd") ? 12 : 60)
+#define BUSY_SIGNALS test_calls(300, test_store_is("etcd") ? 12 : 24)
 #define HAMMERS 2
 
 static _Atomic int hammers_stop;

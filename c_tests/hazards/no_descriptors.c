@@ -130,9 +130,18 @@ static void check_nothing_new_opens(void)
     /* A store in memory needs none, so there it is a file too. */
     char *path = test_path("another.db"), *uri = test_store_is_server() ? test_other_uri("another") : sqlite_uri(path, "");
     struct dss_handle another;
+    int rc = 0;
 
-    CHECK_RC(dss_init_uri(&another, uri), -EMFILE);
+    /* Where a connection to a server has ended, its descriptor is free again. */
+    for (int tries = 0; tries < 20 && rc == 0; tries++) {
+        take_all_descriptors();
+        rc = dss_init_uri(&another, uri);
+        if (rc == 0)
+            dss_fini(&another);
+    }
+    CHECK_RC(rc, -EMFILE);
     CHECK(another.dh_conn == NULL);
+    take_all_descriptors();
     CHECK_RC(dss_event_fd(&handle), -EMFILE);
     free(uri);
     free(path);

@@ -18,6 +18,24 @@ static int server_port(void)
     return atoi(variable("DSS_TEST_POSTGRES_PORT"));
 }
 
+/*
+ * Of several hosts the first one was gone without a word: libpq waited for it until the call's time was up, and never tried the
+ * next one. (In the environment, too: PGPORT.)
+ */
+static void check_one_of_several(int silent)
+{
+    const char *ports = made("%d,%d", silent, server_port());
+    double begun = test_seconds();
+
+    works(made("host=127.0.0.1,127.0.0.1 port=%s user=dss dbname=dss_test schema=%s timeout_ms=2000", ports, own_name()));
+    works(made("postgresql://dss@127.0.0.1:%d,127.0.0.1:%d/dss_test?schema=%s&timeout_ms=2000", silent, server_port(), own_name()));
+    CHECK(setenv("PGHOST", "127.0.0.1,127.0.0.1", 1) == 0 && setenv("PGPORT", ports, 1) == 0);
+    works(made("postgresql:///dss_test?user=dss&schema=%s&timeout_ms=2000", own_name()));
+    CHECK(unsetenv("PGHOST") == 0 && unsetenv("PGPORT") == 0);
+    CHECK(test_seconds() - begun < 6);
+    REFUSED(made("host=127.0.0.1,127.0.0.1 port=%d,%d user=dss dbname=d timeout_ms=600", silent, silent), -ENOTCONN, "not answered");
+}
+
 static void check_silent(void)
 {
     struct proxy proxy;
@@ -30,6 +48,7 @@ static void check_silent(void)
     proxy_arm(&proxy, PROXY_SILENT, 0, 0);
     took = REFUSED_IN(uri, -ENOTCONN, place, "not answered", "check");
     CHECK(took >= 0.7 && took < 1.7);
+    check_one_of_several(proxy.port);
     proxy_arm(&proxy, PROXY_REFUSE, 0, 0);
     REFUSED(uri, -ENOTCONN, place, "closed", "check");
     proxy_stop(&proxy);

@@ -316,7 +316,14 @@ impl Engine {
                 batch.iter().zip(answers).for_each(|(ticket, outcome)| ticket.answer(ticket.judge(outcome, self)));
                 self.tell(&batch);
             }
-            Err(Fault::Failed(error)) => self.fail(&batch, &error),
+            Err(Fault::Failed(error)) => {
+                // The one in the batch that had the least time has used it up; the others still have some.
+                let now = clock::instant();
+                let (late, in_time): (Vec<_>, Vec<_>) =
+                    batch.into_iter().partition(|ticket| now < deadline || ticket.deadline <= now);
+                self.fail(&late, &error);
+                return !in_time.is_empty() && self.put_back(in_time, &error, false);
+            }
             Err(Fault::Busy(error)) => return self.put_back(batch, &error, false),
             Err(Fault::Unknown(error)) => return self.put_back(batch, &error, true),
         }

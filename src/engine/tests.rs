@@ -26,6 +26,8 @@ enum Deed {
     Apply,
     Busy,
     Fail,
+    /// No answer comes until the time is up.
+    Silence,
     /// The batch is applied, but the answer is lost.
     LoseAnswer,
     /// The batch is lost, and nobody can tell.
@@ -60,6 +62,10 @@ impl Store for Scripted {
             Deed::Apply => self.memory.apply(batch, deadline),
             Deed::Busy => Err(Fault::Busy(error(Code::Busy))),
             Deed::Fail => Err(Fault::Failed(error(Code::NoSpace))),
+            Deed::Silence => {
+                thread::sleep(deadline.saturating_duration_since(Instant::now()));
+                Err(Fault::Failed(error(Code::Unreachable)))
+            }
             Deed::LoseAnswer => {
                 self.memory.apply(batch, deadline)?;
                 Err(Fault::Unknown(error(Code::Io)))
@@ -266,6 +272,30 @@ fn callers_that_come_meanwhile_share_a_batch() {
     });
     assert_eq!(winners.into_inner(), 1);
     assert_eq!(script.lock().unwrap().batches.last(), Some(&CALLERS));
+}
+
+/// Who ended its wait gave a server 300 ms to hear of it. Calls of other threads that went out together with that failed with it,
+/// when the server was slow, though they had ten seconds.
+#[test]
+fn a_hasty_call_does_not_end_the_others_of_its_batch() {
+    let (engine, script) = engine(&[], Deed::Busy);
+    let batch_of = |count: usize| {
+        while script.lock().unwrap().batches.last() != Some(&count) {
+            thread::yield_now();
+        }
+    };
+    thread::scope(|scope| {
+        let patient = scope.spawn(|| call(&engine, lock("a"), 60_000));
+        batch_of(1);
+        let hasty = scope.spawn(|| call(&engine, lock("b"), 1000));
+        batch_of(2);
+        let mut script = script.lock().unwrap();
+        script.deeds.push_back(Deed::Silence);
+        script.then = Some(Deed::Apply);
+        drop(script);
+        assert_eq!(hasty.join().unwrap(), Err(Code::Unreachable));
+        assert!(matches!(patient.join().unwrap(), Ok(Reply::Granted(_))));
+    });
 }
 
 /// A call with little time, behind one that has much, gives up by itself.

@@ -19,6 +19,18 @@ pub struct Notify {
     next: *mut Notify,
 }
 
+/// `PQconninfoOption`.
+#[repr(C)]
+pub struct ConninfoOption {
+    pub keyword: *const c_char,
+    envvar: *const c_char,
+    compiled: *const c_char,
+    pub value: *const c_char,
+    label: *const c_char,
+    dispchar: *const c_char,
+    dispsize: c_int,
+}
+
 pub type NoticeReceiver = unsafe extern "C" fn(*mut c_void, *const PgResult);
 
 // libpq-fe.h.
@@ -56,8 +68,9 @@ macro_rules! functions {
 functions! {
     PQconnectStartParams: fn(*const *const c_char, *const *const c_char, c_int) -> *mut Conn;
     PQconnectPoll: fn(*mut Conn) -> c_int;
-    PQconninfoParse: fn(*const c_char, *mut *mut c_char) -> *mut c_void;
-    PQconninfoFree: fn(*mut c_void);
+    PQconninfo: fn(*mut Conn) -> *mut ConninfoOption;
+    PQconninfoParse: fn(*const c_char, *mut *mut c_char) -> *mut ConninfoOption;
+    PQconninfoFree: fn(*mut ConninfoOption);
     PQfinish: fn(*mut Conn);
     PQstatus: fn(*const Conn) -> c_int;
     PQsocket: fn(*const Conn) -> c_int;

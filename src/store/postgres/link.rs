@@ -49,21 +49,38 @@ pub struct Statement {
 unsafe extern "C" fn ignore_notice(_: *mut c_void, _: *const PgResult) {}
 
 impl Link {
-    pub fn connect(target: &Target, deadline: Instant) -> Result<Link, Error> {
+    /// Begins to connect, to this one of several hosts where one is named.
+    pub fn begin(target: &Target, host: &[(&CStr, CString)]) -> Result<Link, Error> {
         let libpq = libpq::load()?;
         // What it says is looked at.
         let _english = language::english();
         let conninfo = checked_conninfo(libpq, target)?;
         // Of the same keyword the last one counts, so those before `dbname` are only defaults.
         let mut parameters = vec![(c"fallback_application_name", c"libdss"), (c"dbname", conninfo.as_c_str())];
-        if target.conninfo.contains(&b',') {
+        if !host.is_empty() {
             parameters.insert(0, (c"target_session_attrs", c"read-write"));
+            parameters.extend(host.iter().map(|(keyword, value)| (*keyword, value.as_c_str())));
         }
         let mut link =
             Link { libpq, conn: ptr::null_mut(), socket: None, place: String::new(), forgot: 0, as_text: false };
         link.start(&parameters)?;
-        link.finish_connecting(deadline)?;
         Ok(link)
+    }
+
+    /// What libpq has made of the connection string, its files and the environment.
+    pub fn setting(&self, keyword: &CStr) -> Option<String> {
+        // SAFETY: the connection is there; what libpq gives is a list that ends with a keyword of NULL, and is given back once.
+        unsafe {
+            let all = (self.libpq.PQconninfo)(self.conn);
+            let mut option = all;
+            while !option.is_null() && !(*option).keyword.is_null() && CStr::from_ptr((*option).keyword) != keyword {
+                option = option.add(1);
+            }
+            let there = !option.is_null() && !(*option).keyword.is_null() && !(*option).value.is_null();
+            let value = there.then(|| string((*option).value));
+            (self.libpq.PQconninfoFree)(all);
+            value
+        }
     }
 
     fn start(&mut self, parameters: &[(&CStr, &CStr)]) -> Result<(), Error> {
@@ -90,7 +107,8 @@ impl Link {
         }
     }
 
-    fn finish_connecting(&mut self, deadline: Instant) -> Result<(), Error> {
+    pub fn finish(&mut self, deadline: Instant) -> Result<(), Error> {
+        let _english = language::english();
         let mut purpose = For::Writing;
         loop {
             self.place = self.tell_place();

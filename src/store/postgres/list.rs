@@ -7,12 +7,12 @@ use super::{
     reads::{record, unreadable},
     schema,
     server::bytea,
+    site::Site,
 };
 use crate::{
     model::{
         error::{Code, Error},
         lock::{Record, Tick},
-        uri::postgres::Postgres as Target,
     },
     store::{Fault, Found, PAGE_ITEMS, Pages, Scan, Snapshot},
 };
@@ -34,14 +34,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 type Spare = Arc<Mutex<Option<Link>>>;
 
 pub struct Lists {
-    target: Target,
+    site: Arc<Site>,
     schema: Box<str>,
     spare: Spare,
 }
 
 impl Lists {
-    pub fn new(target: &Target) -> Lists {
-        Lists { target: target.clone(), schema: target.schema.clone(), spare: Spare::default() }
+    pub fn new(site: &Arc<Site>) -> Lists {
+        Lists { site: site.clone(), schema: site.target.schema.clone(), spare: Spare::default() }
     }
 
     pub fn open(&self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {
@@ -53,7 +53,7 @@ impl Lists {
             return Ok(self.snapshot(link, scan, found));
         }
         let connect = || -> Result<Link, Error> {
-            let mut link = Link::connect(&self.target, deadline)?;
+            let mut link = self.site.connect(deadline)?;
             schema::look(&mut link, &self.schema, deadline)?;
             Ok(link)
         };

@@ -15,6 +15,7 @@ mod rows;
 mod schema;
 mod server;
 mod session;
+mod site;
 mod ways;
 
 use super::{Fault, Pages, Remote, Scan, Snapshot, Store, waiters::Waiters};
@@ -31,6 +32,7 @@ use list::Lists;
 use news::PostgresNews;
 use server::{Server, Statements};
 use session::Session;
+use site::Site;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -53,14 +55,15 @@ pub struct Postgres {
 impl Postgres {
     pub fn open(target: &Target, deadline: Instant) -> Result<Postgres, Fault> {
         let statements = Arc::new(Statements::of(&target.schema));
-        let mut server = Server::open(target, statements, patient(deadline)).map_err(Fault::Failed)?;
+        let site = Arc::new(Site::new(target));
+        let mut server = Server::open(&site, statements, patient(deadline)).map_err(Fault::Failed)?;
         let session = Session::begin(&mut server, patient(deadline))?;
         Ok(Postgres {
             session,
             server,
-            lists: Lists::new(target),
+            lists: Lists::new(&site),
             waiters: Arc::new(Waiters::of_process()),
-            news: Arc::new(PostgresNews::new(target)),
+            news: Arc::new(PostgresNews::new(&site)),
         })
     }
 

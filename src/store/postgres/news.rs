@@ -1,10 +1,10 @@
 //! What is released elsewhere: the server notifies the one who waits longest, by the name of its doorbell. One of the waiting threads
 //! listens for all of the process, on a connection of its own. Behind a pooler nothing comes, and waiters look by themselves.
 
-use super::{batch::bytes_of, link::Link};
+use super::{batch::bytes_of, link::Link, site::Site};
 use crate::{
     clock,
-    model::{name::LockId, uri::postgres::Postgres as Target},
+    model::name::LockId,
     store::{
         news::{Ear, News},
         waiters::Waiters,
@@ -18,7 +18,7 @@ use std::{
 };
 
 pub struct PostgresNews {
-    target: Target,
+    site: Arc<Site>,
     state: Mutex<State>,
 }
 
@@ -36,8 +36,8 @@ const CONNECTS_WITHIN: Duration = Duration::from_millis(250);
 const TRIES_EACH: Duration = Duration::from_secs(3);
 
 impl PostgresNews {
-    pub fn new(target: &Target) -> PostgresNews {
-        PostgresNews { target: target.clone(), state: Mutex::default() }
+    pub fn new(site: &Arc<Site>) -> PostgresNews {
+        PostgresNews { site: site.clone(), state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -46,8 +46,8 @@ impl PostgresNews {
 
     fn connect(&self) -> Option<Link> {
         let deadline = clock::instant() + CONNECTS_WITHIN;
-        let mut link = Link::connect(&self.target, deadline).ok()?;
-        link.run(&format!("LISTEN \"{}.released\"", self.target.schema), deadline).ok()?;
+        let mut link = self.site.connect(deadline).ok()?;
+        link.run(&format!("LISTEN \"{}.released\"", self.site.target.schema), deadline).ok()?;
         Some(link)
     }
 }

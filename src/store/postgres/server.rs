@@ -6,12 +6,10 @@ use super::{
     errors::{Trouble, no_answer},
     link::{Link, Statement},
     schema,
+    site::Site,
     ways::{self, Way},
 };
-use crate::{
-    clock,
-    model::{error::Error, uri::postgres::Postgres as Target},
-};
+use crate::{clock, model::error::Error};
 use std::{
     ffi::CString,
     fmt::Write,
@@ -21,7 +19,7 @@ use std::{
 };
 
 pub struct Server {
-    target: Target,
+    site: Arc<Site>,
     statements: Arc<Statements>,
     link: Option<Link>,
     /// It was of use before.
@@ -108,11 +106,11 @@ pub fn bytea(bytes: &[u8]) -> String {
 
 impl Server {
     /// Connects, and makes the schema where there is none. Here a refusal ends it at once.
-    pub fn open(target: &Target, statements: Arc<Statements>, deadline: Instant) -> Result<Server, Error> {
-        let (target, link, hindrance, pause) = (target.clone(), None, None, FIRST_PAUSE);
-        let mut server = Server { target, statements, link, is_old: false, hindrance, pause, place: String::new() };
-        let mut link = Link::connect(&server.target, deadline)?;
-        schema::make(&mut link, &server.target.schema, deadline)?;
+    pub fn open(site: &Arc<Site>, statements: Arc<Statements>, deadline: Instant) -> Result<Server, Error> {
+        let (site, link, hindrance, pause) = (site.clone(), None, None, FIRST_PAUSE);
+        let mut server = Server { site, statements, link, is_old: false, hindrance, pause, place: String::new() };
+        let mut link = server.site.connect(deadline)?;
+        schema::make(&mut link, &server.site.target.schema, deadline)?;
         server.place = link.place().to_owned();
         server.link = Some(link);
         server.prepare(deadline)?;
@@ -131,7 +129,9 @@ impl Server {
                 }
             }
             if let Err(error) = self.connect(deadline) {
-                self.disconnect(error);
+                // A try that the end of the time has cut short tells less than the one before.
+                let before = self.hindrance.take().filter(|_| clock::instant() >= deadline);
+                self.disconnect(before.unwrap_or(error));
             }
         }
         let statements = self.statements.clone();
@@ -142,8 +142,8 @@ impl Server {
     }
 
     fn connect(&mut self, deadline: Instant) -> Result<(), Error> {
-        let mut link = Link::connect(&self.target, deadline)?;
-        schema::look(&mut link, &self.target.schema, deadline)?;
+        let mut link = self.site.connect(deadline)?;
+        schema::look(&mut link, &self.site.target.schema, deadline)?;
         self.place = link.place().to_owned();
         self.link = Some(link);
         self.is_old = false;
