@@ -150,6 +150,29 @@ static void check_neighbour(void)
                  strstr(apple, "\"kvs\"")) == 0);
 }
 
+static int ignore(const struct dss_key_info *info, void *arg)
+{
+    (void)info;
+    (void)arg;
+    return 0;
+}
+
+static void check_values_overwritten(struct dss_handle *handle, const char *name)
+{
+    CHECK_RC(dss_set(handle, "tape", "7", 1, NULL, NULL), 0);
+    put(made("%s/state/tape", name), "\005of a later time");
+    CHECK_RC(dss_get(handle, "tape", NULL, NULL, NULL), -EPROTONOSUPPORT);
+    put(made("%s/state/tape", name), "an apple");
+    CHECK_RC(dss_get(handle, "tape", NULL, NULL, NULL), -EUCLEAN);
+    check_says("tape");
+    put(made("%s/size/tape", name), "an apple");
+    CHECK_RC(dss_list(handle, NULL, ignore, NULL), -EUCLEAN);
+    check_says("tape");
+    /* Who sets it does not ask what stood there. */
+    CHECK_RC(dss_set(handle, "tape", "8", 1, NULL, NULL), 0);
+    CHECK_RC(dss_list(handle, NULL, ignore, NULL), 0);
+}
+
 /* Somebody writes over the entry of a lock, while the store is open. */
 static void check_overwritten(void)
 {
@@ -167,6 +190,7 @@ static void check_overwritten(void)
     CHECK_RC(dss_unlock(&handle, "mine", NULL), -EUCLEAN);
     use(&handle);
     CHECK(strstr(keys_below(name), coded("an apple")) != NULL);
+    check_values_overwritten(&handle, name);
     dss_fini(&handle);
 }
 
@@ -186,6 +210,8 @@ int main(void)
     check_foreign("store", "groceries", -EUCLEAN, "another prefix");
     check_foreign("store", "dss x", -EUCLEAN, "another prefix");
     check_foreign("lock/door", "7", -EUCLEAN, "another prefix");
+    check_foreign("state/door", "", -EUCLEAN, "another prefix");
+    check_foreign("size/door", "0", -EUCLEAN, "another prefix");
     check_neighbour();
     check_overwritten();
     proxy_stop(&silent);

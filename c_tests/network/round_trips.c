@@ -3,7 +3,7 @@
  *
  * Proves, by what a proxy between the process and its server counts: on PostgreSQL every call is one round trip, whatever it is
  * told, also for 64 locks. On etcd it is one for a call without a lease that meets what this process knows, and two for one that
- * begins a lease.
+ * begins a lease; a value is set in one, whatever guards it, but in two where that is a lock which another process has taken.
  */
 #include "locks/locks.h"
 #include "network/proxy.h"
@@ -94,6 +94,27 @@ static void taken_by_others(const char *id)
     TRIPS("unlock of what others have forced", dss_unlock(&handle, id, "ann"), -ENOLCK, 1, ANY);
 }
 
+static int set_guarded(uint64_t flags, uint64_t version, const char *id, uint64_t token)
+{
+    struct dss_guard guard = {.size = sizeof(guard), .flags = flags, .version = version, .lock_id = id, .token = token};
+
+    return dss_set(&handle, "guarded", "7", 1, &guard, NULL);
+}
+
+static void guards(const char *id)
+{
+    uint64_t version, token = take(&handle, id, "ann", 0, 600000).token;
+
+    CHECK_RC(dss_set(&other, "guarded", "1", 1, NULL, &version), 0);
+    TRIPS("set by a version and a lease", set_guarded(DSS_GUARD_VERSION | DSS_GUARD_LOCK, version, id, token), 0, 1, 1);
+    TRIPS("set by an old version", set_guarded(DSS_GUARD_VERSION, version, NULL, 0), -EAGAIN, 1, 1);
+    TRIPS("set by a token that never was", set_guarded(DSS_GUARD_LOCK, 0, id, token + 1), -ESTALE, 1, ANY);
+    CHECK_RC(dss_unlock(&handle, id, "ann"), 0);
+    token = take(&other, id, "bob", 0, 600000).token;
+    TRIPS("set by a lease that others have taken", set_guarded(DSS_GUARD_LOCK, 0, id, token), 0, 1, 2);
+    CHECK_RC(dss_unlock(&other, id, "bob"), 0);
+}
+
 int main(void)
 {
     char *uri;
@@ -109,6 +130,7 @@ int main(void)
     /* The first change begins the session, which says what was done last. */
     CHECK_RC(dss_lock(&handle, "first", "ann"), 0);
     CHECK_RC(dss_unlock(&handle, "first", "ann"), 0);
+    guards("guard");
     four_calls("one");
     many_locks();
     leases("lease");

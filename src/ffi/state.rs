@@ -138,7 +138,7 @@ pub unsafe extern "C" fn dss_get(
 ///                          -ESTALE if the guard's lock is not held with the guard's token, or not any more; nothing changed:
 ///                           stop using what the lock protects,
 ///                          -ENOENT if there is nothing to delete,
-///                          -EFBIG if len is greater than DSS_VALUE_MAX,
+///                          -EFBIG if len is greater than DSS_VALUE_MAX, or than an etcd takes whose limit was lowered,
 ///                          -EINVAL if value is NULL and len is not 0, guard->size is smaller than in the first release or larger
 ///                           and has unknown fields that are not 0, guard->flags has unknown bits, or guard->token is 0 with
 ///                           DSS_GUARD_LOCK,

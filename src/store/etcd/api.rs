@@ -97,6 +97,11 @@ impl Txn {
         self.success.add("{\"request_range\":{", &[("key", key)], &format!(",\"revision\":\"{revision}\"}}}}"))
     }
 
+    /// Without the value.
+    pub fn get_bare(&mut self, key: &[u8]) -> bool {
+        self.success.add("{\"request_range\":{", &[("key", key)], BARE)
+    }
+
     pub fn else_get(&mut self, key: &[u8]) -> bool {
         self.failure.add("{\"request_range\":{", &[("key", key)], "}}")
     }
@@ -105,12 +110,17 @@ impl Txn {
         self.failure.add("{\"request_range\":{", &[("key", key), ("range_end", end)], OLDEST)
     }
 
-    fn body(&self) -> String {
+    pub fn else_get_bare(&mut self, key: &[u8]) -> bool {
+        self.failure.add("{\"request_range\":{", &[("key", key)], BARE)
+    }
+
+    pub fn body(&self) -> String {
         let (compare, success, failure) = (&self.compare.text, &self.success.text, &self.failure.text);
         format!("{{\"compare\":[{compare}],\"success\":[{success}],\"failure\":[{failure}]}}")
     }
 }
 
+const BARE: &str = ",\"keys_only\":true}}";
 const OLDEST: &str = ",\"limit\":\"1\",\"sort_order\":\"ASCEND\",\"sort_target\":\"CREATE\"}}";
 
 /// What a transaction, or a range, has found.

@@ -7,6 +7,8 @@
 //! | `alive/LEASE` | nothing | as long as the etcd lease of that number: entries that name it are live so long |
 //! | `session/NAME` | the day, and the number of the session's last transaction, both as text | until the store is closed |
 //! | `wait/ID NUL NAME` | `1` if younger waiters have to leave the lock alone, else `0` | a few seconds after the waiter's last sign |
+//! | `state/KEY` | a version byte (1), then the value | until it is deleted |
+//! | `size/KEY` | the value's length, as text: a list of keys reads no values | as `state/KEY`, in the same transactions |
 //!
 //! A record is binary: a version byte (1), a kind byte, then numbers of 8 bytes, the lowest first, and texts behind their
 //! length of 2 bytes. A trace (kind 1): token, end. An entry (kind 0): token, taken_us, refreshed_us, ttl_ms, lease, 1 byte
@@ -16,9 +18,10 @@
 use crate::model::{
     error::{Code, Error},
     lock::{End, Entry, Record, Tick},
-    name::{LockId, Note, Owner},
+    name::{LockId, Note, Owner, StateKey},
     request::Attempt,
 };
+use std::fmt::Display;
 
 /// What the key `store` holds. The number behind the name is the format's.
 pub const FORMAT: &[u8] = b"dss 1";
@@ -92,9 +95,27 @@ impl Keys {
         self.below("session/", name)
     }
 
+    pub fn state(&self, key: &StateKey) -> Vec<u8> {
+        self.below("state/", key.as_bytes())
+    }
+
+    pub fn size(&self, key: &StateKey) -> Vec<u8> {
+        self.sizes(key.as_bytes())
+    }
+
+    /// What those of all keys that begin so begin with.
+    pub fn sizes(&self, prefix: &[u8]) -> Vec<u8> {
+        self.below("size/", prefix)
+    }
+
+    /// Whose size is kept there.
+    pub fn sized_of(&self, key: &[u8]) -> Option<StateKey> {
+        StateKey::new(key.strip_prefix(&self.0[..])?.strip_prefix(b"size/")?).ok()
+    }
+
     /// What all keys begin with, but the one of the store.
-    pub fn kinds(&self) -> [Vec<u8>; 4] {
-        ["lock/", "alive/", "session/", "wait/"].map(|kind| self.below(kind, b""))
+    pub fn kinds(&self) -> [Vec<u8>; 6] {
+        ["lock/", "alive/", "session/", "wait/", "state/", "size/"].map(|kind| self.below(kind, b""))
     }
 
     /// Those who wait for the lock.
@@ -146,22 +167,44 @@ pub fn encode(stored: &Stored) -> Vec<u8> {
 
 /// The record of this lock, from the value of its key as it was put at that revision.
 pub fn decode(id: &LockId, value: &[u8], revision: i64) -> Result<Stored, Error> {
-    match value.first() {
-        Some(&VERSION) => {}
-        // A letter is no version: it begins a text of somebody else.
-        Some(newer) if *newer > VERSION && *newer < b' ' => {
-            let text = format!("lock {id} was written by a newer version of libdss: use that one");
-            return Err(Error::new(Code::Unsupported, text));
-        }
-        _ => return Err(damaged(id)),
-    }
-    let mut stored = read(&value[1..]).ok_or_else(|| damaged(id))?;
+    let what = format_args!("lock {id}");
+    let mut stored = read(content(&what, value)?).ok_or_else(|| damaged(&what))?;
     stored.fill(revision);
     Ok(stored)
 }
 
-fn damaged(id: &LockId) -> Error {
-    let text = format!("the key of lock {id} holds no record of libdss: delete it with etcdctl, or use another prefix");
+pub fn encode_value(value: &[u8]) -> Vec<u8> {
+    [&[VERSION], value].concat()
+}
+
+pub fn decode_value<'a>(key: &StateKey, value: &'a [u8]) -> Result<&'a [u8], Error> {
+    content(&format_args!("key {key}"), value)
+}
+
+pub fn encode_size(len: usize) -> Vec<u8> {
+    len.to_string().into_bytes()
+}
+
+pub fn decode_size(key: &StateKey, value: &[u8]) -> Result<usize, Error> {
+    let len = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    len.ok_or_else(|| damaged(&format_args!("the size of key {key}")))
+}
+
+/// What stands behind the version.
+fn content<'a>(what: &dyn Display, value: &'a [u8]) -> Result<&'a [u8], Error> {
+    match value.split_first() {
+        Some((&VERSION, content)) => Ok(content),
+        // A letter is no version: it begins a text of somebody else.
+        Some((newer, _)) if *newer > VERSION && *newer < b' ' => {
+            let text = format!("{what} was written by a newer version of libdss: use that one");
+            Err(Error::new(Code::Unsupported, text))
+        }
+        _ => Err(damaged(what)),
+    }
+}
+
+fn damaged(what: &dyn Display) -> Error {
+    let text = format!("etcd's key for {what} holds nothing of libdss: delete it with etcdctl, or use another prefix");
     Error::new(Code::NotAStore, text)
 }
 
@@ -258,8 +301,25 @@ mod tests {
     }
 
     #[test]
+    fn values_go_there_and_back() {
+        let key = StateKey::new(b"tape").unwrap();
+        let all: Vec<u8> = (0..=255).collect();
+        for value in [&b""[..], &all] {
+            assert_eq!(decode_value(&key, &encode_value(value)).unwrap(), value);
+        }
+        let code = |value: &[u8]| decode_value(&key, value).unwrap_err().code;
+        assert_eq!((code(b""), code(b"text"), code(&[2])), (Code::NotAStore, Code::NotAStore, Code::Unsupported));
+        assert_eq!(decode_size(&key, &encode_size(1 << 20)).unwrap(), 1 << 20);
+        for nonsense in [&b""[..], b"-1", b"x", b"\xff"] {
+            assert_eq!(decode_size(&key, nonsense).unwrap_err().code, Code::NotAStore);
+        }
+    }
+
+    #[test]
     fn keys_are_told_apart() {
         let keys = Keys::new("a/b");
+        let key = StateKey::new(b"x/y").unwrap();
+        assert_eq!((keys.sized_of(&keys.size(&key)), keys.sized_of(&keys.state(&key))), (Some(key), None));
         assert_eq!(keys.id_of(&keys.lock(b"x/y")), Some(&b"x/y"[..]));
         assert_eq!(keys.id_of(&keys.alive(5)), None);
         assert_eq!(end_of(&keys.lock(b"")), b"a/b/lock0");

@@ -8,7 +8,7 @@ use crate::{
         lock::{Entry, Record, Tick},
         name::LockId,
         request::{Outcome, Reply, Request},
-        rules::{Change, Moment, decide},
+        rules::{Change, Moment, decide, state::Write},
     },
     store::Fault,
 };
@@ -41,6 +41,19 @@ pub struct Plan {
     pub checks: Vec<queue::Check>,
     /// Waiters that have what they waited for.
     pub served: Vec<(Vec<LockId>, [u8; 16])>,
+    /// What becomes of the value that the transaction is for.
+    pub write: Option<Write>,
+}
+
+impl Plan {
+    /// Whether what it makes gets its revision as token or version.
+    pub fn mints(&self) -> bool {
+        self.write != Some(Write::Remove)
+    }
+
+    pub fn changes_nothing(&self, slots: &Slots) -> bool {
+        self.write.is_none() && slots.iter().all(|slot| slot.change().is_none())
+    }
 }
 
 /// The leases of entries, by their places, and how many entries share each.
@@ -92,6 +105,11 @@ impl Table {
             return Ok(Some(Err(bad.clone().after_init())));
         }
         let records: Vec<Option<Record>> = ids.iter().map(|id| slots.get(id).record(moment.tick)).collect();
+        if let Some(target) = &slots.target {
+            let (write, outcome) = target.decide(&records.into_iter().next().flatten(), &mut moment);
+            plan.write = write;
+            return Ok(Some(outcome));
+        }
         let none = HashSet::new();
         let (changes, mut outcome) = match queue::without(request, work.judged.get(&place).unwrap_or(&none)) {
             queue::Choice::All => decide(request, &records, &mut moment),

@@ -84,11 +84,34 @@ impl Refusal {
         self.message.contains("has been compacted")
     }
 
+    /// The request is longer than the server takes.
+    fn is_too_large(&self) -> bool {
+        let says = |text: &str| self.message.contains(text);
+        match self.code {
+            grpc::INVALID => says("request is too large"),
+            grpc::EXHAUSTED => says("message larger than max"),
+            _ => false,
+        }
+    }
+
+    /// As the answer to a write of a value.
+    pub fn error_of_value(&self) -> Error {
+        if !self.is_too_large() {
+            return self.error();
+        }
+        let cure = "set a smaller value, or raise --max-request-bytes, whose default of 1.5 MiB is enough for any";
+        Error::new(Code::TooLarge, self.text(cure))
+    }
+
+    fn text(&self, cure: &str) -> String {
+        format!("etcd at {} says: {}: {cure}", self.endpoint, Shown(self.message.as_bytes()))
+    }
+
     pub fn error(&self) -> Error {
         let says = |text: &str| self.message.contains(text);
         let (code, cure) = match self.code {
             _ if says("database space exceeded") => {
-                (Code::NoSpace, "raise its quota or defragment it, then disarm the alarm with etcdctl alarm disarm")
+                (Code::NoSpace, "compact and defragment it, or raise --quota-backend-bytes; then etcdctl alarm disarm")
             }
             _ if says("user name is empty") => {
                 (Code::Denied, "it wants a user: give user= and password_file= in the connection string")
@@ -101,12 +124,10 @@ impl Refusal {
                 (Code::Denied, "grant the user a role that may read and write below the store's prefix")
             }
             grpc::UNIMPLEMENTED => (Code::Unsupported, "etcd 3.4 or newer is needed"),
-            grpc::INVALID if says("request is too large") => {
-                (Code::NoSpace, "raise --max-request-bytes, or take fewer locks in one call")
-            }
+            _ if self.is_too_large() => (Code::NoSpace, "raise --max-request-bytes, or take fewer locks in one call"),
             _ => (Code::Unreachable, "look at the log of etcd"),
         };
-        Error::new(code, format!("etcd at {} says: {}: {cure}", self.endpoint, Shown(self.message.as_bytes())))
+        Error::new(code, self.text(cure))
     }
 }
 
@@ -185,6 +206,19 @@ mod tests {
             assert_eq!((refusal.weigh(), refusal.error().code), (weight, code), "{message}");
             assert!(refusal.error().text.contains("h:2379"));
         }
+    }
+
+    /// One that takes shorter requests than etcd does by default may refuse a value that libdss allows.
+    #[test]
+    fn a_value_too_large_for_the_server_is_told_from_a_full_one() {
+        let large = [(3, "etcdserver: request is too large"), (8, "grpc: received message larger than max (9 vs. 5)")];
+        for (number, message) in large {
+            let refusal = refusal(number, message);
+            assert_eq!((refusal.weigh(), refusal.error().code), (Weight::Definite, Code::NoSpace), "{message}");
+            let error = refusal.error_of_value();
+            assert!(error.code == Code::TooLarge && error.text.contains("--max-request-bytes"), "{error:?}");
+        }
+        assert_eq!(refusal(8, "etcdserver: mvcc: database space exceeded").error_of_value().code, Code::NoSpace);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::{
     api::Pair,
     codec::{self, Stored},
+    values::Target,
 };
 use crate::model::{
     error::Error,
@@ -91,11 +92,12 @@ impl Cache {
     }
 }
 
-/// The locks that a transaction looks at.
+/// The locks that a transaction looks at, and the value that it writes, if it is for one.
 #[derive(Default)]
 pub struct Slots {
     places: HashMap<LockId, usize>,
     slots: Vec<Slot>,
+    pub target: Option<Target>,
     /// What is believed was read at one moment, and not guessed.
     pub fresh: bool,
 }
@@ -154,6 +156,11 @@ impl Slots {
 
     pub fn mark(&mut self, lease: i64, alive: bool) {
         self.slots.iter_mut().filter(|slot| slot.seen.lease() == lease).for_each(|slot| slot.seen.alive = Some(alive));
+    }
+
+    /// Believes that the leases run of which nobody knows.
+    pub fn suppose_alive(&mut self) {
+        self.slots.iter_mut().filter(|slot| slot.seen.is_open()).for_each(|slot| slot.seen.alive = Some(true));
     }
 
     /// Whether any lease has to be looked up.

@@ -14,8 +14,9 @@ use crate::{
         error::{Code, Error},
         lock::{Entry, Record, Tick},
         name::LockId,
+        state::KeyInfo,
     },
-    store::{Found, PAGE_ITEMS, PAGE_LOOKS, Pages, Scan, Snapshot},
+    store::{Fault, Found, PAGE_ITEMS, PAGE_LOOKS, Pages, Scan, Snapshot},
 };
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -23,22 +24,49 @@ use std::{
     time::Instant,
 };
 
-struct Listing {
+/// A range of keys that is read in parts.
+struct Reading {
     client: Arc<Client>,
-    keys: Keys,
-    scan: Scan,
-    /// All pages are as of this one.
+    /// All parts are as of this one; 0 before the first.
     revision: i64,
-    now_us: i64,
-    tick: Tick,
-    /// What was read and not looked at yet.
-    read: VecDeque<(LockId, Seen)>,
     /// Where the next keys begin and all of them end; none when all are read.
     rest: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// How many keys are read at once.
-const KEYS_AT_ONCE: usize = 128;
+struct Listing {
+    reading: Reading,
+    keys: Keys,
+    scan: Scan,
+    now_us: i64,
+    tick: Tick,
+    /// What was read and not looked at yet.
+    read: VecDeque<(LockId, Seen)>,
+}
+
+struct KeyListing {
+    reading: Reading,
+    keys: Keys,
+    read: VecDeque<KeyInfo>,
+}
+
+/// How many keys are read at once: of locks, as their leases are looked up in one transaction; of values, so that an answer stays
+/// below 4 MiB.
+const LOCKS_AT_ONCE: usize = 128;
+const SIZES_AT_ONCE: usize = 512;
+
+pub fn keys(
+    client: &Arc<Client>,
+    keys: &Keys,
+    prefix: &[u8],
+    deadline: Instant,
+) -> Result<Box<dyn Pages<KeyInfo>>, Fault> {
+    let first = keys.sizes(prefix);
+    let rest = Some((first.clone(), codec::end_of(&first)));
+    let reading = Reading { client: client.clone(), revision: 0, rest };
+    let mut listing = KeyListing { reading, keys: keys.clone(), read: VecDeque::new() };
+    listing.read_on(deadline).map_err(Fault::Failed)?;
+    Ok(Box::new(listing))
+}
 
 pub fn begin(client: &Arc<Client>, keys: &Keys, scan: &Scan, deadline: Instant) -> Result<Snapshot, Trouble> {
     let (id, inclusive) = scan.begin();
@@ -50,29 +78,46 @@ pub fn begin(client: &Arc<Client>, keys: &Keys, scan: &Scan, deadline: Instant) 
     };
     let now_us = clock::now_us();
     let tick = Tick { boot: 0, us: now_us };
-    let (client, keys, scan) = (client.clone(), keys.clone(), scan.clone());
-    let rest = Some((first, end));
-    let mut listing = Listing { client, keys, scan, revision: 0, now_us, tick, read: VecDeque::new(), rest };
+    let reading = Reading { client: client.clone(), revision: 0, rest: Some((first, end)) };
+    let mut listing = Listing { reading, keys: keys.clone(), scan: scan.clone(), now_us, tick, read: VecDeque::new() };
     listing.read_on(deadline)?;
-    Ok(Snapshot { now_us, tick, last_token: listing.revision as u64, pages: Box::new(listing) })
+    Ok(Snapshot { now_us, tick, last_token: listing.reading.revision as u64, pages: Box::new(listing) })
 }
 
-impl Listing {
-    /// Reads the next keys, and whether the leases that they name ran then.
-    fn read_on(&mut self, deadline: Instant) -> Result<(), Trouble> {
+impl Reading {
+    /// The next keys.
+    fn next(&mut self, most: usize, keys: &Keys, deadline: Instant) -> Result<Vec<Pair>, Trouble> {
         let Some((key, end)) = self.rest.take().filter(|(key, end)| key < end) else {
-            // Also where there is nothing to read, the list is as of one revision.
-            return if self.revision == 0 { self.see_revision(deadline) } else { Ok(()) };
+            if self.revision == 0 {
+                // Also where there is nothing to read, the list is as of one revision.
+                self.see_revision(keys, deadline)?;
+            }
+            return Ok(Vec::new());
         };
-        let range = Range { key: &key, end: &end, limit: KEYS_AT_ONCE, revision: self.revision };
+        let range = Range { key: &key, end: &end, limit: most, revision: self.revision };
         let answer = self.client.range(&range, deadline)?;
         if self.revision == 0 {
             self.revision = answer.revision;
         }
         let pairs = answer.found.into_iter().flatten().collect::<Vec<Pair>>();
-        if let (Some(last), KEYS_AT_ONCE) = (pairs.last(), pairs.len()) {
+        if let Some(last) = pairs.last().filter(|_| pairs.len() == most) {
             self.rest = Some(([&last.key[..], &[0]].concat(), end));
         }
+        Ok(pairs)
+    }
+
+    fn see_revision(&mut self, keys: &Keys, deadline: Instant) -> Result<(), Trouble> {
+        let mut txn = Txn::default();
+        txn.get(&keys.store());
+        self.revision = self.client.read(&txn, deadline)?.revision;
+        Ok(())
+    }
+}
+
+impl Listing {
+    /// Reads the next keys, and whether the leases that they name ran then.
+    fn read_on(&mut self, deadline: Instant) -> Result<(), Trouble> {
+        let pairs = self.reading.next(LOCKS_AT_ONCE, &self.keys, deadline)?;
         let seen = pairs.iter().filter_map(|pair| {
             let id = LockId::new(self.keys.id_of(&pair.key)?).ok()?;
             let seen = Seen::of(&id, Some(pair));
@@ -85,13 +130,6 @@ impl Listing {
         Ok(())
     }
 
-    fn see_revision(&mut self, deadline: Instant) -> Result<(), Trouble> {
-        let mut txn = Txn::default();
-        txn.get(&self.keys.store());
-        self.revision = self.client.read(&txn, deadline)?.revision;
-        Ok(())
-    }
-
     /// Which of the leases ran at the revision of the list.
     fn alive(&self, leases: impl Iterator<Item = i64>, deadline: Instant) -> Result<HashSet<i64>, Trouble> {
         let leases: Vec<i64> = leases.filter(|lease| *lease != 0).collect::<HashSet<_>>().into_iter().collect();
@@ -100,9 +138,9 @@ impl Listing {
         }
         let mut txn = Txn::default();
         leases.iter().for_each(|lease| {
-            txn.get_at(&self.keys.alive(*lease), self.revision);
+            txn.get_at(&self.keys.alive(*lease), self.reading.revision);
         });
-        let found = self.client.read(&txn, deadline)?.found;
+        let found = self.reading.client.read(&txn, deadline)?.found;
         let alive = leases.into_iter().zip(found).filter(|(_, pairs)| !pairs.is_empty());
         Ok(alive.map(|(lease, _)| lease).collect())
     }
@@ -110,7 +148,7 @@ impl Listing {
     fn page(&mut self, deadline: Instant) -> Result<Option<Vec<(LockId, Entry)>>, Trouble> {
         let mut page = Vec::new();
         for _ in 0..PAGE_LOOKS {
-            if self.read.is_empty() && self.rest.is_some() {
+            if self.read.is_empty() && self.reading.rest.is_some() {
                 self.read_on(deadline)?;
             }
             let Some((id, seen)) = self.read.pop_front() else {
@@ -149,7 +187,7 @@ impl Listing {
         for (_, entry, lease) in page.iter_mut().filter(|(_, _, lease)| *lease != 0) {
             let left_s = match lefts.get(lease) {
                 Some(left_s) => *left_s,
-                None => *lefts.entry(*lease).or_insert(self.client.left_s(*lease, deadline)?),
+                None => *lefts.entry(*lease).or_insert(self.reading.client.left_s(*lease, deadline)?),
             };
             let left_us = left_s.saturating_mul(1_000_000).max(1000);
             let ttl_us = i64::try_from(entry.ttl_ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
@@ -168,12 +206,39 @@ fn untagged(page: Vec<Tagged>) -> Vec<(LockId, Entry)> {
 
 impl Pages<Found> for Listing {
     fn next(&mut self, deadline: Instant) -> Result<Option<Vec<Found>>, Error> {
-        self.page(one_try(deadline)).map_err(|trouble| match trouble {
-            Trouble::Refused(refusal) if refusal.is_compacted() => {
-                let text = "etcd has compacted the revision that the list was of: run it again";
-                Error::new(Code::Interrupted, text)
-            }
-            other => other.error().after_init(),
-        })
+        self.page(one_try(deadline)).map_err(cut_short)
+    }
+}
+
+impl KeyListing {
+    fn read_on(&mut self, deadline: Instant) -> Result<(), Error> {
+        let pairs = self.reading.next(SIZES_AT_ONCE, &self.keys, deadline).map_err(cut_short)?;
+        for pair in &pairs {
+            let Some(key) = self.keys.sized_of(&pair.key) else { continue };
+            let len = codec::decode_size(&key, &pair.value)?;
+            self.read.push_back(KeyInfo { key, version: pair.modified as u64, len });
+        }
+        Ok(())
+    }
+}
+
+impl Pages<KeyInfo> for KeyListing {
+    fn next(&mut self, deadline: Instant) -> Result<Option<Vec<KeyInfo>>, Error> {
+        if self.read.is_empty() && self.reading.rest.is_some() {
+            self.read_on(one_try(deadline))?;
+        }
+        let page: Vec<KeyInfo> = self.read.drain(..self.read.len().min(PAGE_ITEMS)).collect();
+        Ok((!page.is_empty()).then_some(page))
+    }
+}
+
+/// Why a list did not go on.
+fn cut_short(trouble: Trouble) -> Error {
+    match trouble {
+        Trouble::Refused(refusal) if refusal.is_compacted() => {
+            let text = "etcd has compacted the revision that the list was of: run it again";
+            Error::new(Code::Interrupted, text)
+        }
+        other => other.error().after_init(),
     }
 }

@@ -20,6 +20,7 @@ mod queue;
 mod session;
 mod transport;
 mod txn;
+mod values;
 
 use super::{Fault, Pages, Remote, Scan, Snapshot, Store, waiters::Waiters};
 use crate::{
@@ -142,7 +143,11 @@ impl Table {
             if part.is_empty() {
                 break;
             }
-            match self.do_part(&mut pieces, &part, deadline) {
+            let done = match &*pieces[part[0]].request {
+                Request::Get { .. } => self.get(&mut pieces, &part, deadline),
+                _ => self.do_part(&mut pieces, &part, deadline),
+            };
+            match done {
                 Ok(()) => {}
                 Err(Fault::Unknown(error)) => {
                     self.keep(&pieces);
@@ -223,8 +228,9 @@ impl Store for Etcd {
         list::begin(&table.client, &table.keys, scan, one_try(deadline)).map_err(failed)
     }
 
-    fn keys(&mut self, _prefix: &[u8], _deadline: Instant) -> Result<Box<dyn Pages<KeyInfo>>, Fault> {
-        todo!()
+    fn keys(&mut self, prefix: &[u8], deadline: Instant) -> Result<Box<dyn Pages<KeyInfo>>, Fault> {
+        let table = &self.table;
+        list::keys(&table.client, &table.keys, prefix, one_try(deadline))
     }
 
     fn waiters(&mut self) -> Arc<Waiters> {

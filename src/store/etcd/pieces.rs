@@ -13,6 +13,9 @@ use std::borrow::Cow;
 /// them must fit into the lists of the transaction.
 pub const IDS_IN_PART: usize = 60;
 
+/// The most values read at once: the gateway of older etcds gives no answers of more than 4 MiB (etcd-io/etcd#13077).
+const VALUES_IN_PART: usize = 3;
+
 /// A request, or a part of one that may be done in parts.
 pub struct Piece<'a> {
     pub request: Cow<'a, Request>,
@@ -72,11 +75,16 @@ fn part_of(request: &Request, offset: usize, most: usize) -> Request {
 
 /// The next pieces to be done together: their places.
 pub fn next_part(pieces: &[Piece<'_>]) -> Vec<usize> {
-    let mut part = Vec::new();
+    let mut part: Vec<usize> = Vec::new();
     let mut ids = 0;
     for (place, piece) in pieces.iter().enumerate().filter(|(_, piece)| piece.outcome.is_none()) {
         ids += piece.request.ids().len();
-        if !part.is_empty() && ids > IDS_IN_PART {
+        let has_room = part.first().is_none_or(|first| match (&*pieces[*first].request, &*piece.request) {
+            (Request::Get { .. }, Request::Get { .. }) => part.len() < VALUES_IN_PART,
+            (Request::Get { .. } | Request::Set(_), _) | (_, Request::Get { .. } | Request::Set(_)) => false,
+            _ => ids <= IDS_IN_PART,
+        });
+        if !has_room {
             break;
         }
         part.push(place);
@@ -111,8 +119,11 @@ mod tests {
     use super::*;
     use crate::model::{
         error::Code,
+        name::StateKey,
         request::{Attempt, Grant},
+        state::{Guard, Setting},
     };
+    use std::sync::Arc;
 
     fn refresh(count: usize) -> Request {
         let ids: Vec<LockId> = (0..count).map(|number| LockId::new(format!("{number}").as_bytes()).unwrap()).collect();
@@ -148,6 +159,22 @@ mod tests {
         let Ok(Reply::Each(results)) = &outcomes[0] else { panic!("{outcomes:?}") };
         assert_eq!((results.len(), results.iter().filter(|result| result.is_ok()).count()), (130, 126));
         assert_eq!((results[126].as_ref().unwrap_err().error.code, outcomes.len()), (Code::NoSpace, 2));
+    }
+
+    /// A value may be as long as a transaction, and an answer.
+    #[test]
+    fn values_are_written_alone_and_few_are_read_at_once() {
+        let key = || StateKey::new(b"k").unwrap();
+        let setting =
+            Setting { key: key(), value: None, guard: Guard::default(), attempt: Attempt([3; 16]), in_doubt: false };
+        let (get, set, status) = (Request::Get { key: key() }, Request::Set(Arc::new(setting)), status());
+        let batch = [&get, &get, &get, &get, &set, &set, &status, &status, &get];
+        let mut pieces = split(&batch);
+        for expected in [&[0, 1, 2][..], &[3], &[4], &[5], &[6, 7], &[8], &[]] {
+            let part = next_part(&pieces);
+            assert_eq!(part, expected);
+            part.into_iter().for_each(|place| pieces[place].outcome = Some(Ok(Reply::Withdrawn)));
+        }
     }
 
     #[test]

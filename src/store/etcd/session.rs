@@ -42,6 +42,8 @@ pub struct Session {
 pub struct Lost {
     pub answers: Vec<(Part, Outcome)>,
     pub changes: Vec<(LockId, Option<Stored>)>,
+    /// Whether what it makes gets its revision as token or version.
+    pub mints: bool,
 }
 
 /// A lost transaction that was done after all.
@@ -132,7 +134,7 @@ impl Session {
         };
         Ok(moved.map(|revision| {
             for (part, outcome) in lost.answers {
-                self.keep(part, filled(outcome, revision));
+                self.keep(part, if lost.mints { filled(outcome, revision) } else { outcome });
             }
             Found { revision, changes: lost.changes }
         }))
@@ -168,7 +170,7 @@ impl Session {
     }
 }
 
-/// The answer of a transaction with the tokens that it gave.
+/// The answer of a transaction with the tokens and the version that it gave.
 pub fn filled(mut outcome: Outcome, revision: i64) -> Outcome {
     let fill = |token: &mut u64| {
         if *token == 0 {
@@ -179,6 +181,7 @@ pub fn filled(mut outcome: Outcome, revision: i64) -> Outcome {
         Ok(Reply::Granted(grants)) => grants.iter_mut().flatten().for_each(|grant| fill(&mut grant.token)),
         Ok(Reply::Each(results)) => results.iter_mut().flatten().for_each(|grant| fill(&mut grant.token)),
         Ok(Reply::Status(entry)) => fill(&mut entry.token),
+        Ok(Reply::Set { version }) => fill(version),
         _ => {}
     }
     outcome
@@ -225,5 +228,6 @@ mod tests {
         let grant = |token| Some(Grant { token, ttl_ms: 0, before: End::Unlocked });
         let outcome = filled(Ok(Reply::Granted(vec![grant(0), None, grant(5)])), 9);
         assert_eq!(outcome, Ok(Reply::Granted(vec![grant(9), None, grant(5)])));
+        assert_eq!(filled(Ok(Reply::Set { version: 0 }), 9), Ok(Reply::Set { version: 9 }));
     }
 }

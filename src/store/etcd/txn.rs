@@ -11,10 +11,14 @@ use super::{
     pieces::Piece,
     queue::Check,
     session::{Found, Lost, filled},
+    values::Target,
 };
 use crate::{
     clock,
-    model::error::{Code, Error},
+    model::{
+        error::{Code, Error},
+        request::Request,
+    },
     store::Fault,
 };
 use std::{
@@ -23,11 +27,12 @@ use std::{
 };
 
 /// What a transaction asks for where its conditions do not hold, in this order: the keys of the locks, those of these leases, of
-/// these queues, and of the session.
+/// these queues, of the value, and of the session.
 #[derive(Default)]
 struct Asked {
     leases: Vec<i64>,
     checks: Vec<Check>,
+    value: bool,
     session: bool,
 }
 
@@ -40,6 +45,11 @@ impl Table {
         let mut slots = Slots::default();
         for place in part {
             pieces[*place].request.ids().iter().for_each(|id| slots.add(id, &self.cache));
+        }
+        if let [place] = part
+            && let Request::Set(setting) = &*pieces[*place].request
+        {
+            slots.target = Some(Target::new(setting));
         }
         let mut work = Work::default();
         let done = self.try_until_done(pieces, part, &mut slots, &mut work, deadline);
@@ -76,12 +86,16 @@ impl Table {
                 let jitter_us = clock::now_us().rem_euclid(500) as u64;
                 thread::sleep(Duration::from_micros(200 * u64::from(tries.min(40)) + jitter_us));
             }
+            if slots.target.is_some() {
+                // The transaction asks whether they run.
+                slots.suppose_alive();
+            }
             if slots.are_open() || (!slots.fresh && part.iter().any(|place| self.asks_first(*place, pieces, work))) {
                 self.look(pieces, part, slots, work, deadline)?;
                 continue;
             }
             let Some(plan) = self.decide(pieces, part, slots, work, deadline)? else { continue };
-            if slots.iter().all(|slot| slot.change().is_none()) {
+            if plan.changes_nothing(slots) {
                 if slots.fresh {
                     return Ok(Plan { leases: Vec::new(), ..plan });
                 }
@@ -108,6 +122,11 @@ impl Table {
                     work.granted.clear();
                     slots.fresh = false;
                 }
+                // For what it holds itself: others may be done.
+                Err(Trouble::Refused(refusal)) if slots.target.is_some() => {
+                    let outcomes = vec![Err(refusal.error_of_value().after_init())];
+                    return Ok(Plan { outcomes, ..Plan::default() });
+                }
                 Err(trouble) => return Err(failed(trouble)),
             }
         }
@@ -130,7 +149,9 @@ impl Table {
                 None => self.cache.put(&slot.id, slot.seen.clone()),
             }
         }
-        plan.outcomes = plan.outcomes.into_iter().map(|outcome| filled(outcome, revision)).collect();
+        if plan.mints() {
+            plan.outcomes = plan.outcomes.into_iter().map(|outcome| filled(outcome, revision)).collect();
+        }
         self.queue.served(&plan.served);
         plan
     }
@@ -171,6 +192,10 @@ impl Table {
                 txn.delete(&self.keys.waiter(id, *name));
             });
         }
+        if let (Some(target), Some(write)) = (&slots.target, plan.write) {
+            has_all &= target.put(write, &self.keys, &mut txn);
+            asked.value = target.else_look(&self.keys, &mut txn);
+        }
         asked.session = txn.else_get(self.session.key());
         if !has_all {
             let text = "a transaction was too long for etcd: please report this";
@@ -202,8 +227,9 @@ impl Table {
         let waiting = part.iter().filter(|place| !work.judged.contains_key(place));
         let checks = waiting.flat_map(|place| self.queue.looks(*place, &pieces[*place].request));
         let checks: Vec<Check> = checks.filter(|check| check.look(&self.keys, &mut txn)).collect();
+        let value = slots.target.as_ref().is_some_and(|target| target.look(&self.keys, &mut txn));
         let answer = self.client.read(&txn, deadline).map_err(failed)?;
-        let asked = Asked { leases, checks, session: false };
+        let asked = Asked { leases, checks, value, session: false };
         self.note(&answer, &asked, slots);
         self.judge(&answer, &asked, slots, work);
         Ok(())
@@ -264,6 +290,10 @@ impl Table {
             is_news |= !alive;
             slots.mark(lease, alive);
         }
+        let place = slots.len() + asked.leases.len() + asked.checks.len();
+        if let Some(target) = slots.target.as_mut().filter(|_| asked.value) {
+            target.see(answer.found.get(place).and_then(|pairs| pairs.first()));
+        }
         slots.fresh = !slots.are_open();
         slots.iter().for_each(|slot| self.cache.put(&slot.id, slot.seen.clone()));
         is_news
@@ -277,5 +307,5 @@ fn lost(pieces: &[Piece<'_>], part: &[usize], slots: &Slots, plan: &Plan) -> Los
         Some((part, outcome.clone()))
     });
     let changes = slots.iter().filter_map(|slot| Some((slot.id.clone(), slot.change()?.clone())));
-    Lost { answers: answers.collect(), changes: changes.collect() }
+    Lost { answers: answers.collect(), changes: changes.collect(), mints: plan.mints() }
 }
