@@ -88,8 +88,9 @@ is_running() {
     [ -s "$1/pid" ] && { tr '\0' '\n' <"/proc/$(cat "$1/pid")/cmdline" | grep -qF -- "$1/"; } 2>/dev/null
 }
 
+# One that is just becoming another program has no arguments for a moment.
 is_gone() {
-    ! is_running "$1"
+    ! is_running "$1" && sleep 0.02 && ! is_running "$1"
 }
 
 # wait_until SECONDS COMMAND...: looks again and again until the command succeeds; fails when the time is up.
@@ -118,7 +119,7 @@ answers_or_ended() {
 
 # end PLACE SIGNAL: sends the signal and waits for the end; a server that does not obey is killed.
 end() {
-    is_running "$1" || return 0
+    ! is_gone "$1" || return 0
     kill -s "$2" "$(cat "$1/pid")" 2>/dev/null
     wait_until 10 is_gone "$1" && return
     kill -s KILL "$(cat "$1/pid")" 2>/dev/null
