@@ -163,7 +163,7 @@ step "format of the Rust code" make lint-fmt
 step "clippy" make lint-clippy
 step "warnings in the examples" make lint-c
 step "shellcheck" make lint-sh
-suite count_cargo "Rust tests" "$CARGO" test --release --locked --no-fail-fast
+suite count_cargo "Rust tests" "$CARGO" test --profile tests --locked --no-fail-fast
 step "library with switchable defects" make mutants
 step "build of the C tests" build_c_tests
 suite count_ctest "C tests" ctest --test-dir "$c_tests" -j "$jobs" --output-on-failure -LE waits
