@@ -36,6 +36,8 @@ extern const struct contender contender_flock;
 extern const struct contender contender_redis; /* only where its client library was found, as for those below */
 extern const struct contender contender_postgres_text;
 extern const struct contender contender_postgres_prepared;
+extern const struct contender contender_postgres_text_bare;
+extern const struct contender contender_postgres_prepared_bare;
 extern const struct contender contender_etcd_bare;
 extern const struct contender contender_etcd_session;
 extern const struct contender contender_etcd_lease;

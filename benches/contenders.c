@@ -21,6 +21,8 @@ static const struct contender *const at_postgres[] = {
 #ifdef WITH_POSTGRES
     &contender_postgres_text,
     &contender_postgres_prepared,
+    &contender_postgres_text_bare,
+    &contender_postgres_prepared_bare,
 #endif
 };
 

@@ -1,10 +1,13 @@
 /*
  * What a C program does at a PostgreSQL server without libdss: a lock is a row of a table, made by INSERT and taken away by
  * DELETE, one statement for each call, through libpq. Either each call sends a text with the names in it, or the
- * connection has prepared both statements.
+ * connection has prepared both statements. There are two of each kind:
  *
- * It has no tokens and survives no lost answer; it is here to be as fast as possible. So names are compared by their bytes,
- * whatever the language of the database.
+ *   text, prepared             do what a lock service needs: a lock has a token that only grows, and a lease, whose end the server's
+ *                              clock decides; one that has ended is taken over by the next
+ *   text-bare, prepared-bare   are here to be as fast as possible: the row has an owner and a time, and nothing else
+ *
+ * None of them survives a lost answer or wakes who waits. Names are compared by their bytes, whatever the language of the database.
  */
 #define _GNU_SOURCE
 
@@ -16,12 +19,27 @@
 
 #include "contender.h"
 
-static const char schema[] =
-    "SET client_min_messages = warning;"
-    "CREATE TABLE IF NOT EXISTS handwritten (id text COLLATE \"C\" PRIMARY KEY, owner text COLLATE \"C\" NOT NULL,"
-    " taken timestamptz NOT NULL)";
-static const char insert[] = "INSERT INTO handwritten (id, owner, taken) VALUES ($1, $2, now()) ON CONFLICT DO NOTHING";
-static const char delete[] = "DELETE FROM handwritten WHERE id = $1 AND owner = $2";
+#define SCHEMA                                                                                                         \
+    "SET client_min_messages = warning;"                                                                               \
+    "CREATE TABLE IF NOT EXISTS handwritten_bare (id text COLLATE \"C\" PRIMARY KEY, owner text COLLATE \"C\" NOT NULL," \
+    " taken timestamptz NOT NULL);"                                                                                    \
+    "CREATE TABLE IF NOT EXISTS handwritten (id text COLLATE \"C\" PRIMARY KEY, owner text COLLATE \"C\" NOT NULL,"    \
+    " token bigint NOT NULL, taken timestamptz NOT NULL, expires timestamptz NOT NULL);"                               \
+    "CREATE SEQUENCE IF NOT EXISTS handwritten_token"
+
+/* With the names, and the lease in milliseconds (0: for ever), in their places. */
+#define BARE_LOCK(id, owner)                                                                                           \
+    "INSERT INTO handwritten_bare (id, owner, taken) VALUES (" id ", " owner ", now()) ON CONFLICT DO NOTHING"
+#define BARE_UNLOCK(id, owner) "DELETE FROM handwritten_bare WHERE id = " id " AND owner = " owner
+#define LOCK(id, owner, ttl_ms)                                                                                        \
+    "INSERT INTO handwritten AS l (id, owner, token, taken, expires) VALUES (" id ", " owner                           \
+    ", nextval('handwritten_token'), clock_timestamp(), CASE WHEN " ttl_ms " = 0 THEN 'infinity'"                      \
+    " ELSE clock_timestamp() + " ttl_ms " * interval '1 ms' END)"                                                      \
+    " ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, token = excluded.token, taken = excluded.taken,"          \
+    " expires = excluded.expires WHERE l.expires <= clock_timestamp() RETURNING token"
+#define UNLOCK(id, owner)                                                                                              \
+    "DELETE FROM handwritten WHERE id = " id " AND owner = " owner " AND expires > clock_timestamp() RETURNING token"
+#define NO_TTL "0"
 
 static void close_store(void *self)
 {
@@ -40,7 +58,22 @@ static void *open_text(const char *uri)
 {
     PGconn *connection = PQconnectdb(uri);
 
-    if (PQstatus(connection) != CONNECTION_OK || !has_worked(PQexec(connection, schema))) {
+    if (PQstatus(connection) != CONNECTION_OK || !has_worked(PQexec(connection, SCHEMA))) {
+        fprintf(stderr, "postgres: %s", PQerrorMessage(connection));
+        PQfinish(connection);
+        return NULL;
+    }
+    return connection;
+}
+
+static void *open_with(const char *uri, const char *lock, const char *unlock)
+{
+    PGconn *connection = open_text(uri);
+
+    if (connection == NULL)
+        return NULL;
+    if (!has_worked(PQprepare(connection, "lock", lock, 0, NULL)) ||
+        !has_worked(PQprepare(connection, "unlock", unlock, 0, NULL))) {
         fprintf(stderr, "postgres: %s", PQerrorMessage(connection));
         PQfinish(connection);
         return NULL;
@@ -50,26 +83,30 @@ static void *open_text(const char *uri)
 
 static void *open_prepared(const char *uri)
 {
-    PGconn *connection = open_text(uri);
+    return open_with(uri, LOCK("$1", "$2", "$3::bigint"), UNLOCK("$1", "$2"));
+}
 
-    if (connection == NULL)
-        return NULL;
-    if (!has_worked(PQprepare(connection, "lock", insert, 2, NULL)) ||
-        !has_worked(PQprepare(connection, "unlock", delete, 2, NULL))) {
-        fprintf(stderr, "postgres: %s", PQerrorMessage(connection));
-        PQfinish(connection);
-        return NULL;
-    }
-    return connection;
+static void *open_prepared_bare(const char *uri)
+{
+    return open_with(uri, BARE_LOCK("$1", "$2"), BARE_UNLOCK("$1", "$2"));
+}
+
+/* Whether the statement has changed a row. One that returns the token of what it has changed gives it to its caller. */
+static bool has_changed(PGresult *result)
+{
+    if (PQresultStatus(result) != PGRES_TUPLES_OK)
+        return strcmp(PQcmdTuples(result), "1") == 0;
+    return PQntuples(result) == 1 && strtoull(PQgetvalue(result, 0, 0), NULL, 10) > 0;
 }
 
 /* The code of a statement that should change one row, and `otherwise` if it changed none. */
 static int rc_of(PGresult *result, int otherwise)
 {
+    ExecStatusType status = PQresultStatus(result);
     int rc = -EIO;
 
-    if (PQresultStatus(result) == PGRES_COMMAND_OK)
-        rc = strcmp(PQcmdTuples(result), "1") == 0 ? 0 : otherwise;
+    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
+        rc = has_changed(result) ? 0 : otherwise;
     PQclear(result);
     return rc;
 }
@@ -92,30 +129,44 @@ static int run_text(PGconn *connection, const char *format, const char *id, cons
 
 static int lock_by_text(void *self, const char *id, const char *owner)
 {
-    return run_text(self, "INSERT INTO handwritten (id, owner, taken) VALUES (%s, %s, now()) ON CONFLICT DO NOTHING", id,
-                    owner, -EEXIST);
+    return run_text(self, LOCK("%s", "%s", NO_TTL), id, owner, -EEXIST);
 }
 
 static int unlock_by_text(void *self, const char *id, const char *owner)
 {
-    return run_text(self, "DELETE FROM handwritten WHERE id = %s AND owner = %s", id, owner, -ENOLCK);
+    return run_text(self, UNLOCK("%s", "%s"), id, owner, -ENOLCK);
 }
 
-static int run_prepared(PGconn *connection, const char *name, const char *id, const char *owner, int otherwise)
+static int lock_by_bare_text(void *self, const char *id, const char *owner)
 {
-    const char *values[] = { id, owner };
+    return run_text(self, BARE_LOCK("%s", "%s"), id, owner, -EEXIST);
+}
 
-    return rc_of(PQexecPrepared(connection, name, 2, values, NULL, NULL, 0), otherwise);
+static int unlock_by_bare_text(void *self, const char *id, const char *owner)
+{
+    return run_text(self, BARE_UNLOCK("%s", "%s"), id, owner, -ENOLCK);
+}
+
+static int run_prepared(PGconn *connection, const char *name, int count, const char *id, const char *owner, int otherwise)
+{
+    const char *values[] = { id, owner, NO_TTL };
+
+    return rc_of(PQexecPrepared(connection, name, count, values, NULL, NULL, 0), otherwise);
 }
 
 static int lock_prepared(void *self, const char *id, const char *owner)
 {
-    return run_prepared(self, "lock", id, owner, -EEXIST);
+    return run_prepared(self, "lock", 3, id, owner, -EEXIST);
+}
+
+static int lock_prepared_bare(void *self, const char *id, const char *owner)
+{
+    return run_prepared(self, "lock", 2, id, owner, -EEXIST);
 }
 
 static int unlock_prepared(void *self, const char *id, const char *owner)
 {
-    return run_prepared(self, "unlock", id, owner, -ENOLCK);
+    return run_prepared(self, "unlock", 2, id, owner, -ENOLCK);
 }
 
 const struct contender contender_postgres_text = {
@@ -132,6 +183,24 @@ const struct contender contender_postgres_prepared = {
     .title = "C with prepared statements",
     .open = open_prepared,
     .lock = lock_prepared,
+    .unlock = unlock_prepared,
+    .close = close_store,
+};
+
+const struct contender contender_postgres_text_bare = {
+    .name = "text-bare",
+    .title = "the same without tokens and leases, by text",
+    .open = open_text,
+    .lock = lock_by_bare_text,
+    .unlock = unlock_by_bare_text,
+    .close = close_store,
+};
+
+const struct contender contender_postgres_prepared_bare = {
+    .name = "prepared-bare",
+    .title = "the same, prepared",
+    .open = open_prepared_bare,
+    .lock = lock_prepared_bare,
     .unlock = unlock_prepared,
     .close = close_store,
 };

@@ -23,7 +23,10 @@ void print_server_wishes(void)
 {
     wish_pairs("PostgreSQL, 1 thread: pairs/s, C with text", "postgres-single", "text", 1.3);
     wish_pairs("  C with prepared statements", "postgres-single", "prepared", 0.9);
+    wish_pairs("  text, no tokens or leases", "postgres-single", "text-bare", 1.3);
+    wish_pairs("  prepared, no tokens or leases", "postgres-single", "prepared-bare", 0.9);
     wish_pairs("  8 threads; 8 connections, prepared", "postgres-threads8", "prepared", 1.0);
+    wish_pairs("  8; prepared, no tokens or leases", "postgres-threads8", "prepared-bare", 1.0);
     wish_sets("  64 ids: sets/s by dss_lockv", "postgres-sets", 0);
     wish_pairs("etcd, 1 thread: pairs/s, bare transaction", "etcd-single", "bare", 0.9);
     wish_pairs("  recipe: put, look, delete; one lease for all", "etcd-single", "session", 2.0);

@@ -1,7 +1,7 @@
 //! Lists: a cursor in a snapshot of its own, on a connection of its own, so that no call waits for a callback.
 
 use super::{
-    batch::tick,
+    answers::tick,
     errors::{Cure, Trouble, cure},
     link::Link,
     reads::{record, unreadable},

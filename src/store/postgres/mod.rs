@@ -1,5 +1,6 @@
 //! The store on PostgreSQL: a schema of tables and functions, and one call of a function for each batch.
 
+mod answers;
 mod arrays;
 mod batch;
 mod errors;
@@ -116,7 +117,7 @@ impl Postgres {
             let answer = match done {
                 Ok(rows) => {
                     self.server.was_of_use();
-                    batch::outcomes(part, rows.text(0, 0))
+                    answers::outcomes(part, rows.text(0, 0))
                 }
                 Err(Trouble::Refused { state, text }) => {
                     self.after_refusal(errors::cure(state, &text), part, deadline)?;

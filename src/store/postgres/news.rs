@@ -1,7 +1,7 @@
 //! What is released elsewhere: the server notifies the one who waits longest, by the name of its doorbell. One of the waiting threads
 //! listens for all of the process, on a connection of its own. Behind a pooler nothing comes, and waiters look by themselves.
 
-use super::{batch::bytes_of, link::Link, site::Site};
+use super::{answers::bytes_of, link::Link, site::Site};
 use crate::{
     clock,
     model::name::LockId,

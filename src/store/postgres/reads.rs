@@ -1,8 +1,8 @@
 //! Reading locks, and standing in the queue.
 
 use super::{
+    answers::tick,
     arrays::{bools, byteas, int8},
-    batch::tick,
     errors::Trouble,
     link::Link,
     rows::Rows,

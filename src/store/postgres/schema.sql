@@ -62,8 +62,9 @@ CREATE SEQUENCE dss.ticket AS int8;
 CREATE FUNCTION dss.now_us() RETURNS int8 LANGUAGE sql VOLATILE AS
     $$ SELECT (date_part('epoch', clock_timestamp()) * 1000000)::int8 $$;
 
+-- The first eight of the 24 digits of the log file's name: a cast to fewer bits cuts the others off.
 CREATE FUNCTION dss.timeline() RETURNS int8 LANGUAGE sql VOLATILE AS
-    $$ SELECT ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int8 $$;
+    $$ SELECT ('x' || pg_walfile_name(pg_current_wal_insert_lsn()))::bit(32)::int8 $$;
 
 -- A token greater than all that were granted before. To be called when the row is won.
 CREATE FUNCTION dss.mint() RETURNS int8 LANGUAGE sql VOLATILE AS
@@ -370,8 +371,9 @@ BEGIN
     RETURN v_answer;
 END $$;
 
--- Shorter ways for what is asked nearly always. PostgreSQL prepares each expression and each statement of a function anew in every
--- transaction, so there are few of them here. Whatever is not as it is expected goes to dss.apply. The answers are the same.
+-- Shorter ways for what is asked nearly always. PostgreSQL prepares each expression, each function in it and each statement anew in
+-- every transaction, so there are few of them here. (Statements joined by WITH would need more.) If all is as it is expected, the
+-- answer is *token;token... with the token of all that was taken, or 0, and those of what was unlocked; else it is that of dss.apply.
 
 -- Takes one lock of which there is no trace, without regard to those who wait.
 CREATE FUNCTION dss.take_one(p_session bytea, p_epoch int8, p_batch int8, p_patience_ms int4, p_client bytea, p_key int8,
@@ -389,12 +391,12 @@ BEGIN
     INSERT INTO dss.lock VALUES (v_token, v_now_us, v_now_us, v_now_us, p_ttl_ms, 0, p_id, p_owner, p_attempt, p_client, p_note)
         ON CONFLICT DO NOTHING;
     IF FOUND THEN
-        -- As in dss.take.
-        IF dss.now_us() - v_now_us > 50000 THEN
+        -- As in dss.take. That the wait for the advisory lock counts here, too, does no harm.
+        IF clock_timestamp() - statement_timestamp() > interval '50 ms' THEN
             v_token := dss.mint();
             UPDATE dss.lock SET token = v_token, leased_us = dss.now_us() WHERE lock_id = p_id;
         END IF;
-        v_answer := v_now_us || '|g;0,' || v_token || ',0,' || p_ttl_ms;
+        v_answer := '*' || v_token;
         UPDATE dss.session SET batch = p_batch, answer = v_answer, seen_us = v_now_us
             WHERE session_id = p_session AND epoch = p_epoch AND batch < p_batch;
         IF FOUND THEN
@@ -420,8 +422,7 @@ BEGIN
     v_now_us := dss.now_us();
     DELETE FROM dss.lock WHERE lock_id = p_id AND owner = p_owner AND (p_token = 0 OR token = p_token)
         AND (ttl_ms = 0 OR leased_us + ttl_ms * 1000 > v_now_us)
-        RETURNING v_now_us || '|e;o,' || token || ',' || ending || ',' || ttl_ms,
-            EXISTS (SELECT FROM dss.waiter w WHERE w.lock_id = p_id)
+        RETURNING '*0;' || token, EXISTS (SELECT FROM dss.waiter w WHERE w.lock_id = p_id)
         INTO v_answer, v_waited_for;
     IF FOUND THEN
         IF v_waited_for THEN
@@ -438,8 +439,7 @@ BEGIN
         ARRAY[p_owner], ARRAY[''::bytea], ARRAY[''::bytea], ARRAY[NULL::bytea], ARRAY[p_id], ARRAY[p_token], '{-1}');
 END $$;
 
--- Many of both, no two of them of the same lock: those that take locks first. Answers now_us|*token;token_of_unlocked;... if all is
--- done, or as dss.apply.
+-- Many of both, no two of them of the same lock: those that take locks first.
 CREATE FUNCTION dss.many(p_session bytea, p_epoch int8, p_batch int8, p_patience_ms int4, p_client bytea, p_keys int8[],
     p_ids bytea[], p_owners bytea[], p_attempts bytea[], p_ttls int8[], p_notes bytea[],
     p_unlock_ids bytea[], p_unlock_owners bytea[], p_unlock_tokens int8[]) RETURNS text LANGUAGE plpgsql AS $$
@@ -492,7 +492,7 @@ BEGIN
             END IF;
         END IF;
         IF v_count = v_takes THEN
-            v_answer := v_now_us || '|*' || v_token || v_tokens;
+            v_answer := '*' || v_token || v_tokens;
             UPDATE dss.session SET batch = p_batch, answer = v_answer, seen_us = v_now_us
                 WHERE session_id = p_session AND epoch = p_epoch AND batch < p_batch;
             IF FOUND THEN

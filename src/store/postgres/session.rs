@@ -6,7 +6,8 @@
 //! the old one finds that at its end and is undone.
 
 use super::{
-    batch::{self, Head},
+    answers,
+    batch::Head,
     errors::{self, Trouble},
     schema,
     server::Server,
@@ -59,7 +60,7 @@ impl Session {
         if batch != self.batch || requests.is_empty() {
             return Ok(None);
         }
-        let outcomes = batch::outcomes(&requests.iter().collect::<Vec<_>>(), &answer)
+        let outcomes = answers::outcomes(&requests.iter().collect::<Vec<_>>(), &answer)
             .ok_or_else(|| Fault::Failed(schema::strange_answer(server.place())))?;
         self.settle(requests.into_iter(), outcomes.clone());
         Ok(Some(outcomes))

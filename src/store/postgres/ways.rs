@@ -109,7 +109,7 @@ pub fn parameters(way: Way, head: &Head<'_>, batch: &[&Request]) -> Vec<Option<V
     list
 }
 
-/// The outcomes in the short answer of `dss.many`: the token of all that was taken, and those of what was unlocked.
+/// The outcomes in a short answer: the token of all that was taken, or 0, and those of what was unlocked.
 pub fn outcomes(batch: &[&Request], answer: &str) -> Option<Vec<Outcome>> {
     let mut tokens = answer.split(';').map(|token| token.parse::<u64>().ok());
     let token = tokens.next()??;
@@ -178,5 +178,7 @@ mod tests {
         assert!(matches!(&outcomes[0], Ok(Reply::Granted(grants)) if grants[0].unwrap().token == 70));
         assert!(matches!(&outcomes[1], Ok(Reply::Each(each)) if each[0].as_ref().unwrap().token == 61));
         assert!(super::outcomes(&[&plain, &other], "70").is_none());
+        let alone = super::outcomes(&[&other], "0;61").unwrap();
+        assert!(matches!(&alone[0], Ok(Reply::Each(each)) if each[0].as_ref().unwrap().token == 61));
     }
 }
