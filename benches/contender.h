@@ -8,6 +8,7 @@
 #define CONTENDER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct contender {
     const char *name;
@@ -25,6 +26,9 @@ struct contender {
     int (*unlock)(void *self, const char *id, const char *owner);
     /* Looks who holds a lock, and since when; NULL where that is not measured. */
     int (*status)(void *self, const char *id);
+    /* Sets a value under a key, durably; gets it, as a copy of the caller's; NULL where that is not measured. */
+    int (*set)(void *self, const char *key, const void *value, size_t len);
+    int (*get)(void *self, const char *key);
     /* Takes the locks "held/0" to "held/N-1" as fast as it can; NULL where that is not measured. */
     int (*fill)(void *self, long count);
     void (*close)(void *self);

@@ -40,6 +40,24 @@ static int status(void *self, const char *id)
     return rc;
 }
 
+static int set(void *self, const char *key, const void *value, size_t len)
+{
+    uint64_t version;
+
+    return dss_set(self, key, value, len, NULL, &version);
+}
+
+static int get(void *self, const char *key)
+{
+    uint64_t version;
+    void *value;
+    size_t len;
+    int rc = dss_get(self, key, &value, &len, &version);
+
+    free(value);
+    return rc;
+}
+
 static int fill_some(void *self, long first, size_t count)
 {
     char names[DSS_LOCK_IDS_MAX][32];
@@ -78,6 +96,8 @@ const struct contender contender_libdss = {
     .lock = lock,
     .unlock = unlock,
     .status = status,
+    .set = set,
+    .get = get,
     .fill = fill,
     .close = close_store,
 };

@@ -206,6 +206,8 @@ static void wish_of_libdss(void)
     wish_number("dss_lock_status, 1 thread, tmpfs: calls/s", "status", "status_per_s", 0, false, 150000, "");
     wish_change("  4 processes write: per s of CPU, and / alone", 0, "status-writers", "status_per_cpu_s", "status",
                 "status_per_cpu_s", false, 0.8);
+    wish_change("100-byte dss_set, disk: us, and / dss_lock", 1, "state-set", "set_us", "state-set", "lock_us", true, 1.1);
+    wish_number("100-byte dss_get, 1 thread, tmpfs: calls/s", "state-get", "get_per_s", 0, false, 100000, "");
     wish_change("1,000,000 held: us of a pair, and / 1000 held", 1, "held", held_metrics[HELD_SIZES - 1], "held",
                 held_metrics[0], true, 1.3);
     wish_number("dss_init + dss_fini, alone, disk: ms", "opening", "open_close_ms", 2, true, 2, "ms");

@@ -30,6 +30,8 @@ struct workload workloads[] = {
     { "flush", "disk", 1, false, 5, 0.1, run_flush, cost_of_flush },
     { "sets", "disk", 1, false, 7, 0.4, run_sets, cost_of_sets },
     { "status", "tmpfs", 1, false, 7, 0.5, run_status, cost_of_status },
+    { "state-set", "disk", 1, false, 7, 0.5, run_state_sets, cost_of_state },
+    { "state-get", "tmpfs", 1, false, 7, 0.3, run_state_gets, cost_of_state },
     { "opening", "disk", 1, false, 7, 0.2, run_opening, cost_of_opening },
     { "memory", "tmpfs", 1, false, 5, 0.1, run_memory, cost_of_memory },
     { "growth", "tmpfs", 1, false, 1, 10, run_growth, cost_of_growth },

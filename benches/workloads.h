@@ -57,6 +57,11 @@ double cost_of_sets(const struct workload *workload);
 void run_status(const struct workload *workload);
 double cost_of_status(const struct workload *workload);
 
+/* Values of 100 bytes: durable sets, each between a lock and its unlock; and gets. */
+void run_state_sets(const struct workload *workload);
+void run_state_gets(const struct workload *workload);
+double cost_of_state(const struct workload *workload);
+
 /* What a pair costs while 1000 to 1,000,000 locks are held. */
 enum { HELD_SIZES = 4 };
 extern const long held_sizes[HELD_SIZES];

@@ -32,7 +32,8 @@ clean_up() {
         kill "$child" 2>/dev/null || true
         wait "$child" 2>/dev/null || true
     done
-    [ -z "$servers" ] || "$tree/scripts/servers.sh" clean "$servers"
+    # It is empty where no server was wanted.
+    [ -z "$servers" ] || rmdir "$servers" 2>/dev/null || "$tree/scripts/servers.sh" clean "$servers"
     rm -rf "$out/disk" ${memory:+"$memory"}
 }
 trap clean_up EXIT

@@ -45,7 +45,7 @@ export DSS_URI="sqlite:$store/dss.db"
 
 title "Run them on a SQLite file: DSS_URI=$DSS_URI"
 run "$demo/quickstart"
-for example in two_processes lease_and_fence drive_pool event_loop; do
+for example in two_processes lease_and_fence fenced_state drive_pool event_loop; do
     echo
     run "$demo/$example"
 done

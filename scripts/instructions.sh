@@ -1,5 +1,5 @@
 #!/bin/sh
-# Counts the instructions of a lock with its unlock, and of a status, and fails if they are more than 10 % away from
+# Counts the instructions of a lock with its unlock, a status, a set and a get, and fails if they are more than 10 % away from
 # what benches/instructions/recorded says: times on a shared machine can't tell whether a call has become dearer.
 #
 # A count is the difference of two runs, so that neither the start of the program nor the opening of the store is in it.
@@ -27,7 +27,7 @@ run() {
 }
 
 status=0
-for kind in pair status; do
+for kind in pair status set get; do
     recorded=$(sed -n "s/^$kind //p" benches/instructions/recorded)
     count=$((($(run $kind $many) - $(run $kind $few)) / (many - few)))
     echo "$kind: $count instructions, $recorded recorded"

@@ -1,7 +1,7 @@
 /*
  * Makes one kind of call so many times, for whoever counts instructions.
  *
- *   calls pair|status COUNT STORE
+ *   calls pair|status|set|get COUNT STORE
  */
 #include <dss.h>
 #include <stdio.h>
@@ -31,20 +31,46 @@ static void status(struct dss_handle *handle)
     free(owner);
 }
 
+static void set(struct dss_handle *handle)
+{
+    static char value[100];
+
+    check(dss_set(handle, "drive/LTO-4", value, sizeof(value), NULL, NULL));
+}
+
+static void get(struct dss_handle *handle)
+{
+    void *value;
+
+    check(dss_get(handle, "drive/LTO-4", &value, NULL, NULL));
+    free(value);
+}
+
+static const struct kind {
+    const char *name;
+    void (*call)(struct dss_handle *handle);
+} kinds[] = { { "pair", pair }, { "status", status }, { "set", set }, { "get", get } };
+
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
 int main(int argc, char **argv)
 {
     struct dss_handle handle;
+    size_t kind = 0;
     long count;
 
-    if (argc != 4 || (strcmp(argv[1], "pair") != 0 && strcmp(argv[1], "status") != 0)) {
-        fprintf(stderr, "usage: calls pair|status COUNT STORE\n");
+    while (argc == 4 && kind < KINDS && strcmp(argv[1], kinds[kind].name) != 0)
+        kind++;
+    if (argc != 4 || kind == KINDS) {
+        fprintf(stderr, "usage: calls pair|status|set|get COUNT STORE\n");
         return 2;
     }
     count = atol(argv[2]);
     check(dss_init_uri(&handle, argv[3]));
     check(dss_lock(&handle, "drive/LTO-4", "bench"));
+    set(&handle);
     for (long i = 0; i < count; i++)
-        (argv[1][0] == 'p' ? pair : status)(&handle);
+        kinds[kind].call(&handle);
     check(dss_unlock(&handle, "drive/LTO-4", "bench"));
     dss_fini(&handle);
     return 0;

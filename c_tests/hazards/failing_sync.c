@@ -3,7 +3,7 @@
  *
  * What was written may never reach the disk, although it can still be read; and a second flush that succeeds proves
  * nothing, since the kernel has forgotten by then which pages it could not write. A call that returned 0 would have
- * acknowledged a lock that the next power cut takes away. failing_sync.sh runs this program under strace(1), which
+ * acknowledged a lock or a value that the next power cut takes away. failing_sync.sh runs this program under strace(1), which
  * makes flushes fail from outside, and runs it again without, to see what is left.
  *
  *   failing_sync make FOLDER          a store with one lock in it
@@ -14,14 +14,21 @@
  *   failing_sync verify FOLDER        the store holds what was acknowledged, and not what was refused
  */
 #include "hazard.h"
+#include "state/state.h"
 
 #define TRIES 16
 
 static char *uri, *answers_path;
 
-static void name_lock(char *lock_id, size_t size, int number)
+static void name_one(char *name, size_t size, int number)
 {
-    snprintf(lock_id, size, "drive %d", number);
+    snprintf(name, size, "drive %d", number);
+}
+
+/* Or a value. */
+static int is_lock(int number)
+{
+    return number % 2 == 0;
 }
 
 static void is_failure_of_disk(int rc)
@@ -32,23 +39,23 @@ static void is_failure_of_disk(int rc)
     CHECK(dss_last_error()[0] != '\0');
 }
 
-/* Tries some locks, notes each answer in the file, and returns how many were granted. */
-static int try_locks(struct dss_handle *handle, FILE *answers)
+/* Tries some locks and values in turn, notes each answer in the file, and returns how many were granted or set. */
+static int try_all(struct dss_handle *handle, FILE *answers)
 {
-    char lock_id[32];
-    int granted = 0;
+    char name[32];
+    int done = 0;
 
     for (int i = 0; i < TRIES; i++) {
         int rc;
 
-        name_lock(lock_id, sizeof(lock_id), i);
-        rc = dss_lock(handle, lock_id, "ann");
+        name_one(name, sizeof(name), i);
+        rc = is_lock(i) ? dss_lock(handle, name, "ann") : dss_set(handle, name, "ann", 3, NULL, NULL);
         fprintf(answers, "%d %d\n", i, rc);
-        granted += rc == 0;
+        done += rc == 0;
         if (rc != 0)
             is_failure_of_disk(rc);
     }
-    return granted;
+    return done;
 }
 
 static void make(void)
@@ -60,21 +67,21 @@ static void make(void)
     dss_fini(&handle);
 }
 
-/* Each lock needs a flush of its own, so at most as many can be granted as flushes succeeded. */
+/* Each write needs a flush of its own, so at most as many can be acknowledged as flushes succeeded. */
 static void always(int first_failure)
 {
     FILE *answers = fopen(answers_path, "w");
     struct dss_handle handle;
-    int rc = dss_init_uri(&handle, uri), granted;
+    int rc = dss_init_uri(&handle, uri), done;
 
     CHECK(answers != NULL);
     if (rc != 0) {
         is_failure_of_disk(rc);
     } else {
-        granted = try_locks(&handle, answers);
-        if (granted >= first_failure)
-            fprintf(stderr, "%d locks were granted with %d flushes\n", granted, first_failure - 1);
-        CHECK(granted < first_failure);
+        done = try_all(&handle, answers);
+        if (done >= first_failure)
+            fprintf(stderr, "%d writes were acknowledged with %d flushes\n", done, first_failure - 1);
+        CHECK(done < first_failure);
     }
     dss_fini(&handle);
     CHECK(fclose(answers) == 0);
@@ -89,12 +96,14 @@ static void some(void)
     CHECK(answers != NULL);
     while (dss_init_uri(&handle, uri) != 0)
         CHECK(tries++ < TRIES);
-    CHECK(try_locks(&handle, answers) > 0);
+    CHECK(try_all(&handle, answers) > 0);
     /* The faults are over by now: the same handle does all that a handle does. */
     CHECK_RC(dss_lock(&handle, "from before", "bob"), -EEXIST);
     CHECK_RC(dss_lock(&handle, "afterwards", "ann"), 0);
     CHECK_RC(dss_lock_refresh(&handle, "afterwards", "ann"), 0);
     CHECK_RC(dss_unlock(&handle, "afterwards", "ann"), 0);
+    CHECK_RC(dss_set(&handle, "afterwards", "ann", 3, NULL, NULL), 0);
+    CHECK_RC(dss_set(&handle, "afterwards", NULL, 0, NULL, NULL), 0);
     dss_fini(&handle);
     CHECK(fclose(answers) == 0);
 }
@@ -129,16 +138,18 @@ static void verify(void)
 {
     FILE *answers = fopen(answers_path, "r");
     struct dss_handle handle;
-    char lock_id[32];
+    char name[32];
     int number, rc;
 
     CHECK(answers != NULL);
     CHECK_RC(dss_init_uri(&handle, uri), 0);
     test_check_owner(&handle, "from before", "ann");
     while (fscanf(answers, "%d %d", &number, &rc) == 2) {
-        name_lock(lock_id, sizeof(lock_id), number);
-        if (rc != -EINPROGRESS)
-            test_check_owner(&handle, lock_id, rc == 0 ? "ann" : NULL);
+        name_one(name, sizeof(name), number);
+        if (rc != -EINPROGRESS && is_lock(number))
+            test_check_owner(&handle, name, rc == 0 ? "ann" : NULL);
+        else if (rc != -EINPROGRESS)
+            check_text(&handle, name, rc == 0 ? "ann" : NULL);
     }
     dss_fini(&handle);
     fclose(answers);

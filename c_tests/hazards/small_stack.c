@@ -12,6 +12,27 @@
 
 static char long_id[DSS_LOCK_ID_MAX + 2], long_owner[DSS_LOCK_OWNER_MAX + 2];
 
+static int end_list(const struct dss_key_info *info, void *arg)
+{
+    (void)arg;
+    CHECK(strcmp(info->key, long_id) == 0 && info->len == DSS_VALUE_MAX);
+    return 1;
+}
+
+static void calls_for_a_value(struct dss_handle *handle)
+{
+    void *large = calloc(1, DSS_VALUE_MAX), *found = NULL;
+
+    CHECK(large != NULL);
+    CHECK_RC(dss_set(handle, long_id, large, DSS_VALUE_MAX, NULL, NULL), 0);
+    CHECK_RC(dss_get(handle, long_id, &found, NULL, NULL), 0);
+    CHECK(memcmp(found, large, DSS_VALUE_MAX) == 0);
+    CHECK_RC(dss_list(handle, long_id, end_list, NULL), 1);
+    CHECK_RC(dss_set(handle, long_id, NULL, 0, NULL, NULL), 0);
+    free(found);
+    free(large);
+}
+
 static void calls_that_work(struct dss_handle *handle)
 {
     char *owner = NULL;
@@ -23,6 +44,7 @@ static void calls_that_work(struct dss_handle *handle)
     CHECK(strcmp(owner, long_owner) == 0);
     free(owner);
     CHECK_RC(dss_unlock(handle, long_id, long_owner), 0);
+    calls_for_a_value(handle);
 }
 
 static void calls_that_fail(struct dss_handle *handle)
@@ -34,6 +56,8 @@ static void calls_that_fail(struct dss_handle *handle)
     CHECK_RC(dss_lock(handle, long_id, "another"), -EEXIST);
     CHECK_RC(dss_lock_refresh(handle, long_id, "another"), -EACCES);
     CHECK_RC(dss_unlock(handle, long_id, NULL), 0);
+    CHECK_RC(dss_set(handle, long_id, NULL, 0, NULL, NULL), -ENOENT);
+    CHECK_RC(dss_get(handle, long_id, NULL, NULL, NULL), -ENOENT);
     CHECK_RC(dss_lock(handle, NULL, "ann"), -EINVAL);
     CHECK_RC(dss_init_uri(&bad, "nonsense:"), -EINVAL);
     CHECK_RC(dss_init_uri(&bad, "/dev/null"), -EUCLEAN);

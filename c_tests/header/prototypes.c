@@ -21,6 +21,11 @@ int (*callback)(const struct dss_lock_info *, void *);
 dss_lock_cb *callback_type = &callback;
 int (*lock_list)(struct dss_handle *, const struct dss_filter *, dss_lock_cb, void *) = dss_lock_list;
 int (*lock_clean)(struct dss_handle *, const struct dss_filter *, dss_lock_cb, void *) = dss_lock_clean;
+int (*get)(struct dss_handle *, const char *, void **, size_t *, uint64_t *) = dss_get;
+int (*set)(struct dss_handle *, const char *, const void *, size_t, const struct dss_guard *, uint64_t *) = dss_set;
+int (*key_callback)(const struct dss_key_info *, void *);
+dss_key_cb *key_callback_type = &key_callback;
+int (*list)(struct dss_handle *, const char *, dss_key_cb, void *) = dss_list;
 int (*lock_left)(struct dss_handle *, const char *, uint64_t, int64_t *) = dss_lock_left;
 int (*event_fd)(struct dss_handle *) = dss_event_fd;
 int (*event_next)(struct dss_handle *, struct dss_event *) = dss_event_next;
@@ -99,6 +104,30 @@ char lock_info_ttl_ms_at_64[offsetof(struct dss_lock_info, ttl_ms) == 64 ? 1 : -
 char lock_info_left_ms_at_72[offsetof(struct dss_lock_info, left_ms) == 72 ? 1 : -1];
 char lock_info_has_80_bytes[sizeof(struct dss_lock_info) == 80 ? 1 : -1];
 
+struct dss_guard guard;
+size_t *guard_size = &guard.size;
+uint64_t *guard_flags = &guard.flags;
+uint64_t *guard_version = &guard.version;
+const char **guard_lock_id = &guard.lock_id;
+uint64_t *guard_token = &guard.token;
+char guard_begins_with_size[offsetof(struct dss_guard, size) == 0 ? 1 : -1];
+char guard_flags_at_8[offsetof(struct dss_guard, flags) == 8 ? 1 : -1];
+char guard_version_at_16[offsetof(struct dss_guard, version) == 16 ? 1 : -1];
+char guard_lock_id_at_24[offsetof(struct dss_guard, lock_id) == 24 ? 1 : -1];
+char guard_token_at_32[offsetof(struct dss_guard, token) == 32 ? 1 : -1];
+char guard_has_40_bytes[sizeof(struct dss_guard) == 40 ? 1 : -1];
+
+struct dss_key_info key_info;
+size_t *key_info_size = &key_info.size;
+const char **key_info_key = &key_info.key;
+uint64_t *key_info_version = &key_info.version;
+size_t *key_info_len = &key_info.len;
+char key_info_begins_with_size[offsetof(struct dss_key_info, size) == 0 ? 1 : -1];
+char key_info_key_at_8[offsetof(struct dss_key_info, key) == 8 ? 1 : -1];
+char key_info_version_at_16[offsetof(struct dss_key_info, version) == 16 ? 1 : -1];
+char key_info_len_at_24[offsetof(struct dss_key_info, len) == 24 ? 1 : -1];
+char key_info_has_32_bytes[sizeof(struct dss_key_info) == 32 ? 1 : -1];
+
 struct dss_event event;
 uint32_t *event_type = &event.type;
 uint32_t *event_reason = &event.reason;
@@ -125,6 +154,9 @@ char event_holds_every_lock_id[sizeof(event.lock_id) > DSS_LOCK_ID_MAX ? 1 : -1]
 #if DSS_LOCK_IDS_MAX != 64 || DSS_NOTE_MAX != 1024 || DSS_TTL_MIN_MS != 1000
 #error "the limits of the calls for many locks are not those of the contract"
 #endif
+#if DSS_KEY_MAX != 2048 || DSS_VALUE_MAX != 1024 * 1024
+#error "the limits of keys and values are not those of the contract"
+#endif
 #if DSS_TTL_MAX_MS / 86400000 != 366 || DSS_TTL_MAX_MS % 86400000 != 0
 #error "the longest lease is not 366 days"
 #endif
@@ -137,6 +169,9 @@ char event_holds_every_lock_id[sizeof(event.lock_id) > DSS_LOCK_ID_MAX ? 1 : -1]
 #endif
 #if DSS_FILTER_ID_PREFIX != 1 || DSS_FILTER_OWNER_PREFIX != 2 || DSS_FILTER_EVERYTHING != 4
 #error "the flags of dss_filter have changed"
+#endif
+#if DSS_GUARD_VERSION != 1 || DSS_GUARD_LOCK != 2
+#error "the flags of dss_guard have changed"
 #endif
 #if DSS_EVENT_AT_RISK != 1 || DSS_EVENT_SAFE != 2 || DSS_EVENT_LOST != 3
 #error "the types of events have changed"

@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 
 #include "locks.h"
+#include "memory_use.h"
 
 #define LOCKS_MAX 1000000
 #define LOCKS test_calls(LOCKS_MAX, test_store_is("etcd") ? LOCKS_MAX / 50 : LOCKS_MAX / 10)
@@ -89,34 +90,6 @@ static void make_all(void)
 }
 
 /* ---- The list ---------------------------------------------------------------------------------------------------- */
-
-/* A figure of this process's memory. */
-static long memory_kib(const char *field)
-{
-    FILE *status = fopen("/proc/self/status", "r");
-    char line[256];
-    long kib = -1;
-
-    CHECK(status != NULL);
-    while (kib < 0 && fgets(line, sizeof(line), status) != NULL) {
-        if (strncmp(line, field, strlen(field)) == 0)
-            kib = strtol(line + strlen(field), NULL, 10);
-    }
-    CHECK(fclose(status) == 0);
-    CHECK(kib >= 0);
-    return kib;
-}
-
-/* Begins to note the peak anew. Whether the system can do that. */
-static int reset_peak(void)
-{
-    FILE *file = fopen("/proc/self/clear_refs", "w");
-    int done = file != NULL && fputs("5\n", file) >= 0;
-
-    if (file != NULL)
-        done = fclose(file) == 0 && done;
-    return done;
-}
 
 static _Atomic int may_stop;
 static _Atomic int writes;

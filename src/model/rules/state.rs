@@ -1,12 +1,15 @@
 //! Values under keys: what a write does to what stands there.
 
 use super::{Moment, State, texts};
-use crate::model::{
-    error::{Code, Error},
-    lock::Record,
-    name::StateKey,
-    request::{Outcome, Reply},
-    state::{Setting, Stamp, Value},
+use crate::{
+    model::{
+        error::{Code, Error},
+        lock::Record,
+        name::StateKey,
+        request::{Outcome, Reply},
+        state::{Setting, Stamp, Value},
+    },
+    mutant,
 };
 
 /// What is to be done with what stands under the key.
@@ -31,7 +34,7 @@ pub fn set(
     moment: &mut Moment,
 ) -> (Option<Write>, Outcome) {
     match judge(setting, stamp, lock, moment) {
-        Ok(()) => match write(setting, moment) {
+        Ok(()) => match write(setting, stamp, moment) {
             Ok((write, version)) => (Some(write), Ok(Reply::Set { version })),
             Err(error) => (None, Err(error)),
         },
@@ -50,14 +53,15 @@ fn judge(setting: &Setting, stamp: Option<Stamp>, lock: &Option<Record>, moment:
     if setting.in_doubt && (version == 0 || setting.guard.version != Some(version)) {
         return Err(Err(unknown(&setting.key)));
     }
-    if let Some(fence) = &setting.guard.lock {
+    if let Some(fence) = setting.guard.lock.as_ref().filter(|_| !mutant::on("guard_ignored")) {
         match State::of(lock, moment.tick) {
             State::Held(entry) if entry.token == fence.token => {}
             State::Held(entry) => return Err(Err(texts::stale(&fence.id, fence.token, entry))),
             State::Free { end } => return Err(Err(texts::over(&fence.id, fence.token, end))),
         }
     }
-    if let Some(expected) = setting.guard.version.filter(|expected| *expected != version) {
+    let expected = setting.guard.version.filter(|_| !mutant::on("version_ignored"));
+    if let Some(expected) = expected.filter(|expected| *expected != version) {
         return Err(Ok(Reply::Outdated { version, error: outdated(&setting.key, expected, version) }));
     }
     if setting.value.is_none() && stamp.is_none() {
@@ -66,8 +70,12 @@ fn judge(setting: &Setting, stamp: Option<Stamp>, lock: &Option<Record>, moment:
     Ok(())
 }
 
-fn write(setting: &Setting, moment: &mut Moment) -> Result<(Write, u64), Error> {
+fn write(setting: &Setting, stamp: Option<Stamp>, moment: &mut Moment) -> Result<(Write, u64), Error> {
     match setting.value {
+        Some(_) if mutant::on("version_reused") => {
+            let version = stamp.map_or(1, |stamp| stamp.version + 1);
+            Ok((Write::Put { version }, version))
+        }
         Some(_) => moment.mint().map(|version| (Write::Put { version }, version)),
         // A delete uses one up: so whoever finds the last one unchanged knows that nothing at all was written.
         None => moment.mint().map(|_| (Write::Remove, 0)),
