@@ -22,8 +22,11 @@ struct call {
 
 #define OF_SET 3
 
+/* More than the buffers of a connection hold. */
+#define BIG (1 << 20)
+
 static int64_t stamp_before;
-static uint64_t token_before;
+static uint64_t token_before, version_before, version_given;
 
 static const char *part_of(const char *id, int part)
 {
@@ -87,6 +90,24 @@ static void set_before(struct dss_handle *direct, const char *id)
 static void first_of_set_before(struct dss_handle *direct, const char *id)
 {
     CHECK_RC(dss_lock(direct, part_of(id, 0), "bob"), 0);
+}
+
+static void value_before(struct dss_handle *direct, const char *id)
+{
+    CHECK_RC(dss_set(direct, id, "before", 7, NULL, &version_before), 0);
+    version_given = 0;
+}
+
+static void fence_before(struct dss_handle *direct, const char *id)
+{
+    value_before(direct, id);
+    token_before = take(direct, id, "ann", 0, 0).token;
+}
+
+static void no_value_before(struct dss_handle *direct, const char *id)
+{
+    CHECK_RC(dss_get(direct, id, NULL, NULL, NULL), -ENOENT);
+    version_before = version_given = 0;
 }
 
 /* ---- The calls ---- */
@@ -173,6 +194,59 @@ static int clean_it(struct dss_handle *handle, const char *id)
     return dss_lock_clean(handle, &filter, NULL, NULL);
 }
 
+static int set_it(struct dss_handle *handle, const char *id)
+{
+    return dss_set(handle, id, "after", 6, NULL, &version_given);
+}
+
+static int set_much(struct dss_handle *handle, const char *id)
+{
+    static char much[BIG] = "after";
+
+    return dss_set(handle, id, much, sizeof(much), NULL, &version_given);
+}
+
+static int set_this_version(struct dss_handle *handle, const char *id)
+{
+    struct dss_guard guard = {.size = sizeof(guard), .flags = DSS_GUARD_VERSION, .version = version_before};
+
+    return dss_set(handle, id, "after", 6, &guard, &version_given);
+}
+
+static int set_fenced(struct dss_handle *handle, const char *id)
+{
+    struct dss_guard guard = {.size = sizeof(guard), .flags = DSS_GUARD_LOCK, .lock_id = id, .token = token_before};
+
+    return dss_set(handle, id, "after", 6, &guard, &version_given);
+}
+
+static int delete_it(struct dss_handle *handle, const char *id)
+{
+    return dss_set(handle, id, NULL, 0, NULL, NULL);
+}
+
+static int get_it(struct dss_handle *handle, const char *id)
+{
+    void *found;
+    int rc = dss_get(handle, id, &found, NULL, NULL);
+
+    CHECK(rc != 0 || strcmp(found, "before") == 0);
+    free(found);
+    return rc;
+}
+
+static int ignore_key(const struct dss_key_info *info, void *arg)
+{
+    (void)info;
+    (void)arg;
+    return 0;
+}
+
+static int list_keys(struct dss_handle *handle, const char *id)
+{
+    return dss_list(handle, id, ignore_key, NULL);
+}
+
 /* ---- Whether they are done ---- */
 
 static int ann_holds(struct dss_handle *direct, const char *id)
@@ -228,6 +302,29 @@ static int has_new_token(struct dss_handle *direct, const char *id)
     return is_there(direct, id) && token_of(direct, id) != token_before;
 }
 
+/* A write that was done twice has another version than its caller was told. */
+static int is_set(struct dss_handle *direct, const char *id)
+{
+    void *found;
+    uint64_t version;
+    int rc = dss_get(direct, id, &found, NULL, &version), is_new = rc == 0 && strcmp(found, "after") == 0;
+
+    CHECK(rc == (version_before == 0 && !is_new ? -ENOENT : 0));
+    CHECK(is_new ? version > version_before : version == version_before);
+    CHECK(!is_new || version_given == 0 || version == version_given);
+    free(found);
+    return is_new;
+}
+
+static int is_deleted(struct dss_handle *direct, const char *id)
+{
+    uint64_t version;
+    int rc = dss_get(direct, id, NULL, NULL, &version);
+
+    CHECK(rc == 0 ? version == version_before : rc == -ENOENT);
+    return rc != 0;
+}
+
 static const struct call calls[] = {
     {"lock", nothing_before, lock_it, ann_holds, 1},
     {"lock for a time", nothing_before, lock_for_a_time, ann_holds, 1},
@@ -244,6 +341,14 @@ static const struct call calls[] = {
     {"status", held_before, ask_status, NULL, 0},
     {"list", held_before, list_it, NULL, 0},
     {"clean", held_before, clean_it, is_gone, 0},
+    {"set", value_before, set_it, is_set, 0},
+    {"set for the first time", no_value_before, set_this_version, is_set, 0},
+    {"set much", value_before, set_much, is_set, 0},
+    {"set a version", value_before, set_this_version, is_set, 0},
+    {"set under a lock", fence_before, set_fenced, is_set, 0},
+    {"delete", value_before, delete_it, is_deleted, 0},
+    {"get", value_before, get_it, NULL, 0},
+    {"list keys", value_before, list_keys, NULL, 0},
 };
 
 #define CALLS (sizeof(calls) / sizeof(calls[0]))

@@ -132,6 +132,8 @@ static void undo(const struct call *call, const char *id)
         CHECK_RC(dss_lock_transfer(&direct, id, "bob", 0, "ann", NULL), 0);
     } else if (call->is_done == is_newer) {
         stamp_before = stamp_of(&direct, id);
+    } else if (call->is_done == is_set) {
+        value_before(&direct, id);
     } else {
         call->prepare(&direct, id);
     }

@@ -9,12 +9,14 @@
 #include "network/proxy.h"
 
 #define IDS 64
+#define MUCH (1 << 20)
 #define ANY 0 /* no promise: what it takes is shown */
 
 static struct proxy proxy;
 static struct dss_handle handle, other;
 static char names[IDS][16];
 static const char *ids[IDS];
+static char much[MUCH];
 static long before;
 static int is_good = 1;
 
@@ -83,6 +85,26 @@ static void leases(const char *id)
     TRIPS("its unlock", dss_unlock(&handle, id, "bob"), 0, 1, ANY);
 }
 
+static void state(const char *key)
+{
+    struct dss_guard fence = {.size = sizeof(fence), .flags = DSS_GUARD_LOCK, .lock_id = key};
+    struct dss_guard version = {.size = sizeof(version), .flags = DSS_GUARD_VERSION};
+
+    TRIPS("get of nothing", dss_get(&handle, key, NULL, NULL, NULL), -ENOENT, 1, 1);
+    TRIPS("set", dss_set(&handle, key, "a", 1, NULL, NULL), 0, 1, 1);
+    TRIPS("get", dss_get(&handle, key, NULL, NULL, &version.version), 0, 1, 1);
+    TRIPS("set of this version", dss_set(&handle, key, "b", 1, &version, NULL), 0, 1, 1);
+    TRIPS("set of another version", dss_set(&handle, key, "c", 1, &version, NULL), -EAGAIN, 1, ANY);
+    fence.token = take(&handle, key, "ann", 0, 0).token;
+    TRIPS("set under a lock", dss_set(&handle, key, "d", 1, &fence, NULL), 0, 1, 1);
+    CHECK_RC(dss_unlock(&handle, key, "ann"), 0);
+    TRIPS("set after its end", dss_set(&handle, key, "e", 1, &fence, NULL), -ESTALE, 1, ANY);
+    TRIPS("set of a large value", dss_set(&handle, key, much, sizeof(much), NULL, NULL), 0, 1, ANY);
+    TRIPS("get of it", dss_get(&handle, key, NULL, NULL, NULL), 0, 1, ANY);
+    TRIPS("delete", dss_set(&handle, key, NULL, 0, NULL, NULL), 0, 1, 1);
+    TRIPS("delete of nothing", dss_set(&handle, key, NULL, 0, NULL, NULL), -ENOENT, 1, ANY);
+}
+
 /* What others have done meanwhile, this process does not know. */
 static void taken_by_others(const char *id)
 {
@@ -135,6 +157,7 @@ int main(void)
     many_locks();
     leases("lease");
     taken_by_others("another");
+    state("key");
     CHECK(is_good);
     dss_fini(&handle);
     dss_fini(&other);

@@ -51,7 +51,7 @@ pub struct Engine {
 impl Engine {
     fn new(store: Box<dyn Store>) -> Engine {
         let remote = store.remote();
-        Engine { queue: Queue::default(), store: Mutex::new(store), remote, attempts: GivenUp::default() }
+        Engine { queue: Queue::new(store.sets_apart()), store: Mutex::new(store), remote, attempts: GivenUp::default() }
     }
 
     /// Does something with the store; what a remote one takes its time for keeps no fork waiting.

@@ -69,11 +69,17 @@ struct State {
     expected: usize,
     /// How long the last transaction took.
     write_takes: Duration,
+    /// The store writes values in other transactions than locks.
+    sets_apart: bool,
     /// A defect was contained; every call from now on says so.
     broken: bool,
 }
 
 impl Queue {
+    pub fn new(sets_apart: bool) -> Queue {
+        Queue { state: Mutex::new(State { sets_apart, ..State::default() }), ..Queue::default() }
+    }
+
     pub fn is_broken(&self) -> bool {
         lock(&self.state).broken
     }
@@ -143,10 +149,11 @@ impl State {
 
     /// How many of the writes go into one transaction.
     fn batch_size(&self) -> usize {
-        let mut bytes = 0;
+        let is_set = |ticket: &Arc<Ticket>| matches!(ticket.request, Request::Set(_));
+        let (mut bytes, are_sets) = (0, self.writes.front().is_some_and(is_set));
         let fits = |ticket: &&Arc<Ticket>| {
             bytes += ticket.request.value_len();
-            bytes <= BATCH_VALUES_MAX
+            bytes <= BATCH_VALUES_MAX && (!self.sets_apart || is_set(ticket) == are_sets)
         };
         self.writes.iter().take(BATCH_MAX).take_while(fits).count().max(self.writes.len().min(1))
     }

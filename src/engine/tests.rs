@@ -48,6 +48,7 @@ struct Scripted {
     memory: Memory,
     script: Arc<Mutex<Script>>,
     desks: Option<Arc<Desks>>,
+    sets_apart: bool,
 }
 
 impl Store for Scripted {
@@ -58,6 +59,8 @@ impl Store for Scripted {
             script.deeds.pop_front().or(script.then).unwrap_or(Deed::Apply)
         };
         let error = |code| Error::new(code, "as the script says");
+        let sets = batch.iter().filter(|request| matches!(request, Request::Set(_))).count();
+        assert!(!self.sets_apart || sets == 0 || sets == batch.len(), "values and locks in one batch");
         match deed {
             Deed::Apply => self.memory.apply(batch, deadline),
             Deed::Busy => Err(Fault::Busy(error(Code::Busy))),
@@ -98,12 +101,20 @@ impl Store for Scripted {
     fn check(&mut self, _: Instant) -> Result<(), Fault> {
         Ok(())
     }
+
+    fn sets_apart(&self) -> bool {
+        self.sets_apart
+    }
 }
 
 fn engine(deeds: &[Deed], then: Deed) -> (Engine, Arc<Mutex<Script>>) {
+    engine_of(deeds, then, false)
+}
+
+fn engine_of(deeds: &[Deed], then: Deed, sets_apart: bool) -> (Engine, Arc<Mutex<Script>>) {
     let script = Script { deeds: deeds.iter().copied().collect(), then: Some(then), batches: Vec::new() };
     let script = Arc::new(Mutex::new(script));
-    let store = Scripted { memory: Memory::default(), script: script.clone(), desks: None };
+    let store = Scripted { memory: Memory::default(), script: script.clone(), desks: None, sets_apart };
     (Engine::new(Box::new(store)), script)
 }
 
@@ -298,6 +309,22 @@ fn a_hasty_call_does_not_end_the_others_of_its_batch() {
     });
 }
 
+#[test]
+fn values_and_locks_go_apart_where_the_store_wants_it() {
+    let (engine, script) = engine_of(&[], Deed::Busy, true);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_ne!(call(&engine, lock("a"), 10_000), Err(Code::Defect)));
+            scope.spawn(|| version(call(&engine, set(b"x", None), 10_000)));
+        }
+        // By then all of them have come, and the script has not let any pair of both through.
+        while script.lock().unwrap().batches.len() < 100 {
+            thread::yield_now();
+        }
+        script.lock().unwrap().then = Some(Deed::Apply);
+    });
+}
+
 /// A call with little time, behind one that has much, gives up by itself.
 #[test]
 fn each_caller_has_its_own_time() {
@@ -324,7 +351,7 @@ fn a_process_without_a_desk_asks_the_store_itself() {
     let own = opened();
     assert_eq!(own.post(&[]), None);
     assert!(others[0].announce_work());
-    let store = Scripted { memory: Memory::default(), script: Arc::default(), desks: Some(own) };
+    let store = Scripted { memory: Memory::default(), script: Arc::default(), desks: Some(own), sets_apart: false };
     let engine = Engine::new(Box::new(store));
     assert!(matches!(call(&engine, lock("a"), 60_000), Ok(Reply::Granted(_))));
 }

@@ -33,7 +33,8 @@ use waiters::Waiters;
 /// 1. `apply` does the requests of the batch in their order, each as [`crate::model::rules`] says, and answers each one
 ///    in its place. One request's refusal never undoes its neighbour.
 /// 2. The batch is one transaction: nothing of it is visible before all of it is, and nothing of it after a
-///    [`Fault::Busy`] or [`Fault::Failed`].
+///    [`Fault::Busy`] or [`Fault::Failed`]. One that has `sets_apart` is given writes of values in batches in which there is
+///    nothing else, but withdrawals before them.
 /// 3. An answer is given only when what it rests on is as durable as the store's settings promise.
 /// 4. A batch of reads takes no lock that a writer needs.
 /// 5. `apply` does not wait for other processes: where it would, it answers [`Fault::Busy`], and is asked again.
@@ -67,6 +68,9 @@ pub trait Store: Send {
     }
     fn suspend(&mut self) {}
     fn check(&mut self, deadline: Instant) -> Result<(), Fault>;
+    fn sets_apart(&self) -> bool {
+        false
+    }
     fn remote(&self) -> Option<Remote> {
         None
     }

@@ -1,7 +1,7 @@
 //! What the functions answer to a batch, as outcomes. What is refused is put into words by the rules, from the entries that the server
 //! has met.
 
-use super::ways;
+use super::{state, ways};
 use crate::model::{
     error::{Code, Error},
     lock::{End, Entry, Record, Tick},
@@ -34,6 +34,7 @@ fn outcome(request: &Request, answer: &str, tick: Tick) -> Option<Outcome> {
         (Request::Lock(wanted), "g") => granted(wanted.ids.len(), parts),
         (Request::Lock(wanted), "h") => refused(wanted, parts, tick),
         (Request::Transfer { .. }, "e") => transferred(request, parts.next()?, tick),
+        (Request::Set(setting), _) => state::outcome(setting, kind, parts.next()?, tick),
         (Request::Withdraw { .. }, "e") => Some(Ok(Reply::Withdrawn)),
         (Request::Refresh { .. } | Request::Unlock { .. }, "e") => {
             let each: Option<Vec<_>> =
@@ -130,7 +131,7 @@ fn alone(request: &Request, place: usize) -> Option<Request> {
 
 /// What the server has met, of which it said that there is no such lock, or which entry it is.
 #[allow(clippy::option_option, reason = "None: no answer; Some(None): no record")]
-fn met(kind: &str, fields: &str) -> Option<Option<Record>> {
+pub fn met(kind: &str, fields: &str) -> Option<Option<Record>> {
     match kind {
         "n" => match End::of_number(fields.parse().ok()?) {
             End::Unlocked => Some(None),
@@ -140,7 +141,7 @@ fn met(kind: &str, fields: &str) -> Option<Option<Record>> {
     }
 }
 
-fn moment(tick: Tick) -> Moment {
+pub fn moment(tick: Tick) -> Moment {
     Moment { now_us: tick.us, tick, last_token: None }
 }
 

@@ -1,5 +1,10 @@
 //! Parameters in PostgreSQL's binary form.
 
+use std::borrow::Cow;
+
+/// What a statement is given; None is NULL.
+pub type Parameter<'a> = Option<Cow<'a, [u8]>>;
+
 /// The numbers of types (pg_type.dat).
 pub const BOOLS: u32 = 1000;
 pub const BYTEA: u32 = 17;
@@ -10,32 +15,36 @@ pub const INT8: u32 = 20;
 pub const INT8S: u32 = 1016;
 const BOOL: u32 = 16;
 
-pub fn int8(number: i64) -> Option<Vec<u8>> {
-    Some(number.to_be_bytes().into())
+pub fn int8(number: i64) -> Parameter<'static> {
+    Some(Cow::Owned(number.to_be_bytes().into()))
 }
 
-pub fn int4(number: i32) -> Option<Vec<u8>> {
-    Some(number.to_be_bytes().into())
+pub fn int4(number: i32) -> Parameter<'static> {
+    Some(Cow::Owned(number.to_be_bytes().into()))
 }
 
-pub fn bytea(bytes: &[u8]) -> Option<Vec<u8>> {
-    Some(bytes.into())
+pub fn bytea(bytes: &[u8]) -> Parameter<'_> {
+    Some(Cow::Borrowed(bytes))
 }
 
-pub fn byteas<'a>(items: impl Iterator<Item = Option<&'a [u8]>>) -> Option<Vec<u8>> {
-    Some(array(BYTEA, items))
+pub fn byteas<'a>(items: impl Iterator<Item = Option<&'a [u8]>>) -> Parameter<'static> {
+    Some(Cow::Owned(array(BYTEA, items)))
 }
 
-pub fn int8s(items: impl Iterator<Item = i64>) -> Option<Vec<u8>> {
-    Some(array(INT8, items.map(|number| Some(number.to_be_bytes()))))
+pub fn int8s_or_null(items: impl Iterator<Item = Option<i64>>) -> Parameter<'static> {
+    Some(Cow::Owned(array(INT8, items.map(|number| number.map(i64::to_be_bytes)))))
 }
 
-pub fn int4s(items: impl Iterator<Item = i32>) -> Option<Vec<u8>> {
-    Some(array(INT4, items.map(|number| Some(number.to_be_bytes()))))
+pub fn int8s(items: impl Iterator<Item = i64>) -> Parameter<'static> {
+    Some(Cow::Owned(array(INT8, items.map(|number| Some(number.to_be_bytes())))))
 }
 
-pub fn bools(items: impl Iterator<Item = bool>) -> Option<Vec<u8>> {
-    Some(array(BOOL, items.map(|is| Some([u8::from(is)]))))
+pub fn int4s(items: impl Iterator<Item = i32>) -> Parameter<'static> {
+    Some(Cow::Owned(array(INT4, items.map(|number| Some(number.to_be_bytes())))))
+}
+
+pub fn bools(items: impl Iterator<Item = bool>) -> Parameter<'static> {
+    Some(Cow::Owned(array(BOOL, items.map(|is| Some([u8::from(is)])))))
 }
 
 /// One dimension, whose first index is 1; None is NULL. (array_recv in PostgreSQL's arrayfuncs.c.)
@@ -73,9 +82,9 @@ mod tests {
 
     #[test]
     fn arrays_are_as_the_server_reads_them() {
-        assert_eq!(int4s([].into_iter()).unwrap(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 23]);
+        assert_eq!(*int4s([].into_iter()).unwrap(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 23]);
         let two = byteas([Some(&b"ab"[..]), None].into_iter()).unwrap();
         let expected: Vec<u8> = [1u32, 1, 17, 2, 1, 2].iter().flat_map(|word| word.to_be_bytes()).collect();
-        assert_eq!(two, [&expected[..], b"ab", &[0xff; 4]].concat());
+        assert_eq!(*two, [&expected[..], b"ab", &[0xff; 4]].concat());
     }
 }

@@ -1,6 +1,6 @@
 //! A batch of requests as the parameters of `dss.apply`.
 
-use super::arrays::{self, BYTEA, BYTEAS, INT4, INT4S, INT8, INT8S};
+use super::arrays::{self, BYTEA, BYTEAS, INT4, INT4S, INT8, INT8S, Parameter};
 use crate::model::{
     name::{LockId, Owner},
     request::{Request, Turn},
@@ -23,6 +23,17 @@ pub struct Head<'a> {
     pub patience_ms: i32,
 }
 
+impl<'a> Head<'a> {
+    pub fn parameters(&self) -> Vec<Parameter<'a>> {
+        vec![
+            arrays::bytea(self.session),
+            arrays::int8(self.epoch),
+            arrays::int8(self.batch),
+            arrays::int4(self.patience_ms),
+        ]
+    }
+}
+
 const TAKE: i32 = 1;
 const REFRESH: i32 = 2;
 const UNLOCK: i32 = 3;
@@ -41,7 +52,7 @@ pub fn client_of<'a>(batch: &[&'a Request]) -> &'a str {
 }
 
 /// Those after the head.
-pub fn parameters(batch: &[&Request]) -> Vec<Option<Vec<u8>>> {
+pub fn parameters<'a>(batch: &[&'a Request]) -> Vec<Parameter<'a>> {
     let ids = || batch.iter().flat_map(|request| request.ids());
     // What one request alone may lock, it locks itself, when it has seen that it is worth it.
     let is_single = batch.len() == 1 && (ids().nth(1).is_none() || matches!(batch[0], Request::Lock(_)));

@@ -26,6 +26,16 @@ pub enum Trouble {
     Refused { state: SqlState, text: String },
 }
 
+impl Trouble {
+    /// The same before the statement itself was sent.
+    pub fn of_preparation(self) -> Trouble {
+        match self {
+            Trouble::Lost(error) => Trouble::Unsent(error),
+            other => other,
+        }
+    }
+}
+
 /// What to do about a refusal.
 #[derive(Debug)]
 pub enum Cure {

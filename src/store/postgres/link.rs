@@ -1,6 +1,7 @@
 //! One connection to a server. Nothing here waits beyond its deadline, but for the look-up of names.
 
 use super::{
+    arrays::Parameter,
     errors::{self, SqlState, Trouble},
     libpq::{self, Conn, Libpq, PgResult},
     rows::{Rows, string},
@@ -30,6 +31,8 @@ pub struct Link {
     socket: Option<(RawFd, inherited::Serial)>,
     /// host:port/database, for texts.
     place: String,
+    /// The names of the statements that it was given.
+    prepared: Vec<&'static CStr>,
     /// How often it did not know a prepared statement, and whether they are sent as text for that.
     forgot: u32,
     as_text: bool,
@@ -61,8 +64,15 @@ impl Link {
             parameters.insert(0, (c"target_session_attrs", c"read-write"));
             parameters.extend(host.iter().map(|(keyword, value)| (*keyword, value.as_c_str())));
         }
-        let mut link =
-            Link { libpq, conn: ptr::null_mut(), socket: None, place: String::new(), forgot: 0, as_text: false };
+        let mut link = Link {
+            libpq,
+            conn: ptr::null_mut(),
+            socket: None,
+            place: String::new(),
+            prepared: Vec::new(),
+            forgot: 0,
+            as_text: false,
+        };
         link.start(&parameters)?;
         Ok(link)
     }
@@ -193,22 +203,29 @@ impl Link {
         let send = || unsafe { (libpq.PQsendPrepare)(conn, name, sql, types.len() as c_int, types.as_ptr()) };
         match self.exchange(send, deadline) {
             // Behind a pooler, another client's preparation of the same text.
-            Err(Trouble::Refused { state, .. }) if state == SqlState::DUPLICATE_STATEMENT => Ok(()),
-            other => other.map(drop),
+            Err(Trouble::Refused { state, .. }) if state == SqlState::DUPLICATE_STATEMENT => {}
+            other => drop(other?),
         }
+        self.prepared.push(statement.name);
+        Ok(())
     }
 
-    /// Runs a prepared statement with parameters in binary form (None: NULL); text results unless `binary`.
+    /// Runs a prepared statement with parameters in binary form (None: NULL); text results unless `binary`. It is prepared now where
+    /// that was not done before.
     pub fn execute(
         &mut self,
         statement: &Statement,
-        parameters: &[Option<Vec<u8>>],
+        parameters: &[Parameter<'_>],
         binary: bool,
         deadline: Instant,
     ) -> Result<Rows, Trouble> {
+        if !self.as_text && !self.prepared.contains(&statement.name) {
+            self.prepare(statement, deadline).map_err(Trouble::of_preparation)?;
+        }
         let values: Vec<*const c_char> =
             parameters.iter().map(|value| value.as_ref().map_or(ptr::null(), |bytes| bytes.as_ptr().cast())).collect();
-        let lengths: Vec<c_int> = parameters.iter().map(|value| value.as_ref().map_or(0, Vec::len) as c_int).collect();
+        let lengths: Vec<c_int> =
+            parameters.iter().map(|value| value.as_ref().map_or(0, |bytes| bytes.len()) as c_int).collect();
         let formats = vec![1; parameters.len()];
         let count = parameters.len() as c_int;
         let (libpq, conn, as_text) = (self.libpq, self.conn, self.as_text);
@@ -227,6 +244,7 @@ impl Link {
 
     /// How often it has not known a statement, this time counted.
     pub fn forgets(&mut self) -> u32 {
+        self.prepared.clear();
         self.forgot += 1;
         self.forgot
     }
@@ -331,7 +349,7 @@ impl Link {
         }
     }
 
-    fn lost(&self) -> Trouble {
+    pub fn lost(&self) -> Trouble {
         Trouble::Lost(errors::lost(&self.message(), &self.place))
     }
 }

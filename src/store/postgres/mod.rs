@@ -17,6 +17,7 @@ mod schema;
 mod server;
 mod session;
 mod site;
+mod state;
 mod ways;
 
 use super::{Fault, Pages, Remote, Scan, Snapshot, Store, waiters::Waiters};
@@ -95,10 +96,13 @@ impl Postgres {
         Ok(self.session.take_settled(requests))
     }
 
-    /// One transaction. Once it was sent and no answer has come, it stays unknown until that is found out.
+    /// One transaction. Once it was sent and no answer has come, it stays unknown until that is found out. And after parts that were
+    /// done, nobody may be told that nothing has changed.
     fn write_part(&mut self, way: Way, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
         self.try_to_write(way, part, deadline).map_err(|fault| match fault {
-            Fault::Busy(error) | Fault::Failed(error) if self.session.is_in_doubt() => Fault::Unknown(error),
+            Fault::Busy(error) | Fault::Failed(error) if self.session.is_in_doubt() || self.session.has_settled() => {
+                Fault::Unknown(error)
+            }
             fault => fault,
         })
     }
@@ -143,7 +147,10 @@ impl Postgres {
         match cure {
             Cure::Again if in_time => Ok(()),
             Cure::Again => Err(Fault::Busy(schema::contended(self.server.place()))),
-            Cure::Prepare if in_time => self.server.prepare_again(deadline).map_err(Fault::Busy),
+            Cure::Prepare if in_time => {
+                self.server.prepare_again();
+                Ok(())
+            }
             Cure::Prepare => Err(Fault::Busy(schema::contended(self.server.place()))),
             Cure::Resolve => {
                 self.session.doubt(part);
@@ -180,12 +187,13 @@ impl Postgres {
     }
 }
 
-/// The requests of the next transaction.
+/// The requests of the next transaction. Values are written in others than those of locks.
 fn how_many(requests: &[&Request]) -> usize {
-    let mut ids = 0;
+    let is_set = |request: &&Request| matches!(request, Request::Set(_));
+    let (mut ids, are_sets) = (0, requests.first().is_some_and(is_set));
     let fits = |request: &&&Request| {
         ids += request.ids().len();
-        ids <= batch::MOST_IDS
+        ids <= batch::MOST_IDS && is_set(request) == are_sets
     };
     requests.iter().take_while(fits).count().max(1)
 }
@@ -208,11 +216,11 @@ impl Store for Postgres {
     }
 
     fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {
-        self.lists.open(scan, patient(deadline))
+        self.lists.locks(scan, patient(deadline))
     }
 
-    fn keys(&mut self, _prefix: &[u8], _deadline: Instant) -> Result<Box<dyn Pages<KeyInfo>>, Fault> {
-        todo!()
+    fn keys(&mut self, prefix: &[u8], deadline: Instant) -> Result<Box<dyn Pages<KeyInfo>>, Fault> {
+        self.lists.keys(prefix, patient(deadline))
     }
 
     fn waiters(&mut self) -> Arc<Waiters> {
@@ -221,6 +229,10 @@ impl Store for Postgres {
 
     fn check(&mut self, deadline: Instant) -> Result<(), Fault> {
         self.read(&[], patient(deadline)).map(drop)
+    }
+
+    fn sets_apart(&self) -> bool {
+        true
     }
 
     fn remote(&self) -> Option<Remote> {

@@ -1,4 +1,4 @@
-//! Reading locks, and standing in the queue.
+//! Reading locks and values, and standing in the queue.
 
 use super::{
     answers::tick,
@@ -7,6 +7,7 @@ use super::{
     link::Link,
     rows::Rows,
     server::Statements,
+    state::Found,
 };
 use crate::{
     model::{
@@ -23,7 +24,7 @@ use std::{collections::BTreeMap, time::Instant};
 /// A waiter that gives no sign for three of its looks is gone.
 const STANDS_FOR_US: i64 = 3 * RECHECK.as_micros() as i64;
 
-/// Answers all of them by one snapshot. Those who wait take or keep their places before.
+/// Answers all that are about locks by one snapshot, in which those who wait have taken or kept their places.
 pub fn read(
     link: &mut Link,
     statements: &Statements,
@@ -36,19 +37,32 @@ pub fn read(
             link.run(&statements.leave(name), deadline)?;
         }
     }
-    let asked = || requests.iter().filter(|request| !matches!(request, Request::Leave { .. }));
+    let values = Found::read(link, statements, requests, deadline)?;
+    let (records, now_us) = records(link, statements, requests, deadline)?;
+    let outcome = |request: &&Request| {
+        values.outcome(request).unwrap_or_else(|| {
+            let met: Vec<_> = request.ids().iter().map(|id| records.get(id).cloned()).collect();
+            decide(request, &met, &mut moment(now_us)).1
+        })
+    };
+    Ok(requests.iter().map(outcome).collect())
+}
+
+/// The locks that are asked for, and when that was. It is asked of the server also where there is no request at all.
+fn records(
+    link: &mut Link,
+    statements: &Statements,
+    requests: &[&Request],
+    deadline: Instant,
+) -> Result<(BTreeMap<LockId, Record>, i64), Trouble> {
+    let asked = || requests.iter().filter(|request| matches!(request, Request::Peek(_) | Request::Status { .. }));
     if !requests.is_empty() && asked().next().is_none() {
-        return Ok(requests.iter().map(|request| decide(request, &[], &mut moment(0)).1).collect());
+        return Ok((BTreeMap::new(), 0));
     }
     let ids = asked().flat_map(|request| request.ids()).map(|id| Some(id.as_bytes()));
     let rows = link.execute(&statements.read, &[byteas(ids)], true, deadline)?;
-    let now_us = number(&rows, 0, 0);
-    let records: BTreeMap<LockId, Record> = (0..rows.len()).filter_map(|row| record(&rows, row, 1)).collect();
-    let outcome = |request: &&Request| {
-        let met: Vec<_> = request.ids().iter().map(|id| records.get(id).cloned()).collect();
-        decide(request, &met, &mut moment(now_us)).1
-    };
-    Ok(requests.iter().map(outcome).collect())
+    let records = (0..rows.len()).filter_map(|row| record(&rows, row, 1)).collect();
+    Ok((records, number(&rows, 0, 0)))
 }
 
 fn moment(now_us: i64) -> Moment {
@@ -106,5 +120,5 @@ pub fn record(rows: &Rows, row: usize, from: usize) -> Option<(LockId, Record)> 
 
 /// For a row that can't be read.
 pub fn unreadable(place: &str) -> Error {
-    Error::new(Code::NotAStore, format!("PostgreSQL at {place}: the table of locks holds what libdss did not write"))
+    Error::new(Code::NotAStore, format!("PostgreSQL at {place}: a table holds what libdss did not write"))
 }

@@ -32,8 +32,16 @@ CREATE TABLE dss.lock (
     note bytea NOT NULL
 ) WITH (fillfactor = 70);
 
--- Tokens. Their high bits are the timeline of the server, so that a standby that was promoted, and may not have all that its
--- former primary had, does not give one twice. Where a timeline is lower than one before (a dump that was restored elsewhere,
+-- Values under keys, as they came: to make one smaller takes longer than to write it.
+CREATE TABLE dss.state (
+    version int8 NOT NULL,
+    key bytea PRIMARY KEY,
+    value bytea NOT NULL
+) WITH (fillfactor = 70);
+ALTER TABLE dss.state ALTER COLUMN value SET STORAGE EXTERNAL;
+
+-- Tokens, and versions of values. Their high bits are the timeline of the server, so that a standby that was promoted, and may not
+-- have all that its former primary had, does not give one twice. Where a timeline is lower than one before (a dump that was restored elsewhere,
 -- pg_upgrade), dss.keep_rising() makes up for it by the sequence.
 CREATE SEQUENCE dss.token AS int8;
 
@@ -66,7 +74,7 @@ CREATE FUNCTION dss.now_us() RETURNS int8 LANGUAGE sql VOLATILE AS
 CREATE FUNCTION dss.timeline() RETURNS int8 LANGUAGE sql VOLATILE AS
     $$ SELECT ('x' || pg_walfile_name(pg_current_wal_insert_lsn()))::bit(32)::int8 $$;
 
--- A token greater than all that were granted before. To be called when the row is won.
+-- A token or a version greater than all that were given before. To be called when the row is won.
 CREATE FUNCTION dss.mint() RETURNS int8 LANGUAGE sql VOLATILE AS
     $$ SELECT (dss.timeline() << 43) + nextval('dss.token') $$;
 
@@ -545,3 +553,115 @@ CREATE FUNCTION dss.stand(p_ids bytea[], p_names bytea[], p_keeps bool[], p_for_
         FROM (SELECT * FROM unnest(p_ids, p_names, p_keeps) AS u (id, name, keeps) ORDER BY id, name) AS s
         ON CONFLICT (lock_id, name) DO UPDATE SET until_us = excluded.until_us, keeps = excluded.keeps, woken = false;
 $$;
+
+-- Writes the value of one key, or with NULL deletes it, if what it rests on is so: its version (0: there is none; NULL: that does not
+-- matter), and that a lock is held with this token. Numbers are locked in the order in which everybody does: that of the lock, which
+-- keeps others from taking or releasing it until this is done, and then that of the key, which has two halves, as no lock's has.
+-- Answers now_us|v;version when it is done, with 0 for what is deleted; w;version where another one stands there, or nothing; or
+-- f; and what became of the lock, as dss.change. Without a session or numbers it leaves that to its caller.
+CREATE FUNCTION dss.set_one(p_session bytea, p_epoch int8, p_batch int8, p_patience_ms int4, p_lock int8, p_lock_id bytea,
+    p_token int8, p_high int4, p_low int4, p_key bytea, p_version int8, p_value bytea) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_now_us int8;
+    v_version int8;
+    v_answer text;
+    v_locked bool;
+    v_lock dss.lock;
+BEGIN
+    v_answer := set_config('lock_timeout', p_patience_ms::text, true) || set_config('enable_seqscan', 'off', true);
+    -- Without a number these do nothing.
+    v_locked := pg_advisory_xact_lock_shared(p_lock) IS NULL;
+    v_locked := pg_advisory_xact_lock(p_high, p_low) IS NULL;
+    v_now_us := dss.now_us();
+    IF p_lock_id IS NOT NULL THEN
+        PERFORM FROM dss.lock WHERE lock_id = p_lock_id AND token = p_token AND owner IS NOT NULL
+            AND (ttl_ms = 0 OR leased_us + ttl_ms * 1000 > v_now_us);
+        -- A refresh that came in time may still be under way. And with another isolation level, to which a pooler may lead us, that
+        -- was the lock as it stood before the wait: one that has changed since can't be locked then.
+        IF NOT FOUND OR current_setting('transaction_isolation') <> 'read committed' THEN
+            SELECT * INTO v_lock FROM dss.lock WHERE lock_id = p_lock_id FOR SHARE;
+            v_now_us := dss.now_us();
+            v_answer := CASE WHEN v_lock.token IS NULL THEN 'n,0' WHEN v_lock.owner IS NULL THEN 'n,' || v_lock.ending
+                WHEN v_lock.ttl_ms <> 0 AND v_lock.leased_us + v_lock.ttl_ms * 1000 <= v_now_us THEN 'n,1'
+                WHEN v_lock.token <> p_token THEN 's,' || dss.told(v_lock) END;
+            IF v_answer IS NOT NULL THEN
+                RETURN v_now_us || '|f;' || v_answer;
+            END IF;
+        END IF;
+    END IF;
+    IF p_value IS NULL THEN
+        DELETE FROM dss.state WHERE key = p_key AND (p_version IS NULL OR version = p_version) RETURNING 0 INTO v_version;
+    ELSIF p_version IS NULL THEN
+        INSERT INTO dss.state VALUES (dss.mint(), p_key, p_value)
+            ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value
+            RETURNING version INTO v_version;
+    ELSIF p_version = 0 THEN
+        INSERT INTO dss.state VALUES (dss.mint(), p_key, p_value) ON CONFLICT DO NOTHING RETURNING version INTO v_version;
+    ELSE
+        UPDATE dss.state SET version = dss.mint(), value = p_value WHERE key = p_key AND version = p_version
+            RETURNING version INTO v_version;
+    END IF;
+    IF NOT FOUND THEN
+        SELECT version INTO v_version FROM dss.state WHERE key = p_key;
+        RETURN v_now_us || '|w;' || coalesce(v_version, 0);
+    END IF;
+    v_answer := v_now_us || '|v;' || v_version;
+    UPDATE dss.session SET batch = p_batch, answer = v_answer, seen_us = v_now_us
+        WHERE session_id = p_session AND epoch = p_epoch AND batch < p_batch;
+    IF FOUND OR p_session IS NULL THEN
+        RETURN v_answer;
+    END IF;
+    RAISE EXCEPTION 'this batch is void' USING ERRCODE = 'DSS01';
+END $$;
+
+-- Several writes, in their order, as dss.set_one does each: now_us|answer|answer... . Numbers are those of all locks and of all keys, in
+-- their order.
+CREATE FUNCTION dss.set_many(p_session bytea, p_epoch int8, p_batch int8, p_patience_ms int4, p_locks int8[], p_highs int4[],
+    p_lows int4[], p_lock_ids bytea[], p_tokens int8[], p_keys bytea[], p_versions int8[], p_values bytea[])
+    RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_now_us int8;
+    v_one text;
+    v_answer text;
+    v_changed bool := false;
+    v_locked bool;
+BEGIN
+    v_answer := set_config('lock_timeout', p_patience_ms::text, true) || set_config('plan_cache_mode', 'force_generic_plan', true);
+    FOR i IN 1 .. cardinality(p_locks) LOOP
+        v_locked := pg_advisory_xact_lock_shared(p_locks[i]) IS NULL;
+    END LOOP;
+    FOR i IN 1 .. cardinality(p_highs) LOOP
+        v_locked := pg_advisory_xact_lock(p_highs[i], p_lows[i]) IS NULL;
+    END LOOP;
+    v_now_us := dss.now_us();
+    v_answer := v_now_us;
+    FOR i IN 1 .. cardinality(p_keys) LOOP
+        v_one := split_part(dss.set_one(NULL, NULL, NULL, p_patience_ms, NULL, p_lock_ids[i], p_tokens[i], NULL, NULL, p_keys[i],
+            p_versions[i], p_values[i]), '|', 2);
+        v_changed := v_changed OR left(v_one, 1) = 'v';
+        v_answer := v_answer || '|' || v_one;
+    END LOOP;
+    IF v_changed THEN
+        UPDATE dss.session SET batch = p_batch, answer = v_answer, seen_us = v_now_us
+            WHERE session_id = p_session AND epoch = p_epoch AND batch < p_batch;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'this batch is void' USING ERRCODE = 'DSS01';
+        END IF;
+    END IF;
+    RETURN v_answer;
+END $$;
+
+-- What stands under these keys, in their order: without a version, nothing does. The list ends before its time when it has more
+-- bytes than that.
+CREATE FUNCTION dss.look_up(p_keys bytea[], p_bytes int8, OUT r_version int8, OUT r_value bytea) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE SET enable_seqscan = off AS $$
+DECLARE
+    v_left int8 := p_bytes;
+BEGIN
+    FOR i IN 1 .. cardinality(p_keys) LOOP
+        SELECT version, value INTO r_version, r_value FROM dss.state WHERE key = p_keys[i];
+        RETURN NEXT;
+        v_left := v_left - coalesce(octet_length(r_value), 0);
+        EXIT WHEN v_left < 0;
+    END LOOP;
+END $$;

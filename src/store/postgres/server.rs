@@ -7,6 +7,7 @@ use super::{
     link::{Link, Statement},
     schema,
     site::Site,
+    state,
     ways::{self, Way},
 };
 use crate::{clock, model::error::Error};
@@ -41,7 +42,10 @@ pub struct Statements {
     pub unlock_one: Statement,
     pub many: Statement,
     pub apply: Statement,
+    pub set_one: Statement,
+    pub set_many: Statement,
     pub read: Statement,
+    pub look_up: Statement,
     pub stand: Statement,
 }
 
@@ -64,7 +68,14 @@ impl Statements {
             unlock_one: function(c"dss_unlock_one_1", "unlock_one", ways::UNLOCK_ONE),
             many: function(c"dss_many_1", "many", ways::MANY),
             apply: function(c"dss_apply_1", "apply", batch::TYPES),
+            set_one: function(c"dss_set_one_1", "set_one", state::SET_ONE),
+            set_many: function(c"dss_set_many_1", "set_many", state::SET_MANY),
             read: statement(c"dss_read_1", read, &[BYTEAS]),
+            look_up: statement(
+                c"dss_look_up_1",
+                format!("SELECT r_version, r_value FROM {schema}.look_up($1, $2)"),
+                &[BYTEAS, INT8],
+            ),
             stand: function(c"dss_stand_1", "stand", &[BYTEAS, BYTEAS, BOOLS, INT8]),
         }
     }
@@ -75,6 +86,8 @@ impl Statements {
             Way::UnlockOne => &self.unlock_one,
             Way::Many => &self.many,
             Way::Apply => &self.apply,
+            Way::SetOne => &self.set_one,
+            Way::SetMany => &self.set_many,
         }
     }
 
@@ -147,28 +160,29 @@ impl Server {
         self.place = link.place().to_owned();
         self.link = Some(link);
         self.is_old = false;
-        self.prepare(deadline)?;
         (self.hindrance, self.pause) = (None, FIRST_PAUSE);
         Ok(())
     }
 
     /// A pooler has led us to a server process that does not know the statements: they are prepared there. Where that happens
     /// again and again, they are sent as text from now on.
-    pub fn prepare_again(&mut self, deadline: Instant) -> Result<(), Error> {
+    pub fn prepare_again(&mut self) {
         const OFTEN: u32 = 3;
-        let Some(link) = &mut self.link else { return Ok(()) };
-        if link.forgets() < OFTEN {
-            return self.prepare(deadline);
+        if let Some(link) = &mut self.link
+            && link.forgets() >= OFTEN
+        {
+            link.send_text();
         }
-        link.send_text();
-        Ok(())
     }
 
+    /// All statements, so that each call is one exchange. A connection that is made later, when a call has little time left, is given
+    /// them when they are used.
     fn prepare(&mut self, deadline: Instant) -> Result<(), Error> {
         let statements = self.statements.clone();
         let Some(link) = &mut self.link else { return Ok(()) };
-        let Statements { take_one, unlock_one, many, apply, read, stand, .. } = &*statements;
-        for statement in [take_one, unlock_one, many, apply, read, stand] {
+        let Statements { take_one, unlock_one, many, apply, set_one, set_many, read, look_up, stand, .. } =
+            &*statements;
+        for statement in [take_one, unlock_one, many, apply, set_one, set_many, read, look_up, stand] {
             link.prepare(statement, deadline).map_err(|trouble| match trouble {
                 Trouble::Unsent(error) | Trouble::Lost(error) => error,
                 Trouble::Refused { state, text } => schema::refused(state, &text),

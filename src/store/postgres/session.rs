@@ -102,6 +102,11 @@ impl Session {
         self.doubt.is_some()
     }
 
+    /// Whether anything was done that is not told yet.
+    pub fn has_settled(&self) -> bool {
+        !self.settled.is_empty()
+    }
+
     pub fn knows(&self, request: &Request) -> bool {
         name(request).is_some_and(|name| self.settled.contains_key(&name))
     }

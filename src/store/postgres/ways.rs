@@ -2,8 +2,9 @@
 //! there are shorter ways than `dss.apply`; they end there if they meet anything else.
 
 use super::{
-    arrays::{self, BYTEA, BYTEAS, INT4, INT8, INT8S},
+    arrays::{self, BYTEA, BYTEAS, INT4, INT8, INT8S, Parameter},
     batch::{self, Head},
+    state,
 };
 use crate::model::{
     lock::End,
@@ -18,6 +19,8 @@ pub enum Way {
     UnlockOne,
     Many,
     Apply,
+    SetOne,
+    SetMany,
 }
 
 pub const TAKE_ONE: &[u32] = &[BYTEA, INT8, INT8, INT4, BYTEA, INT8, BYTEA, BYTEA, BYTEA, INT8, BYTEA];
@@ -54,6 +57,8 @@ pub fn way(batch: &mut [&Request]) -> Way {
     match batch {
         [one] if taken(one).is_some() => return Way::TakeOne,
         [one] if unlocked(one).is_some() => return Way::UnlockOne,
+        [Request::Set(_)] => return Way::SetOne,
+        [Request::Set(_), ..] => return Way::SetMany,
         [_] => return Way::Apply,
         _ => {}
     }
@@ -67,13 +72,8 @@ pub fn way(batch: &mut [&Request]) -> Way {
     Way::Many
 }
 
-pub fn parameters(way: Way, head: &Head<'_>, batch: &[&Request]) -> Vec<Option<Vec<u8>>> {
-    let mut list = vec![
-        arrays::bytea(head.session),
-        arrays::int8(head.epoch),
-        arrays::int8(head.batch),
-        arrays::int4(head.patience_ms),
-    ];
+pub fn parameters<'a>(way: Way, head: &Head<'a>, batch: &[&'a Request]) -> Vec<Parameter<'a>> {
+    let mut list = head.parameters();
     let takes = || batch.iter().filter_map(|request| taken(request));
     let unlocks = || batch.iter().filter_map(|request| unlocked(request));
     match (way, takes().next(), unlocks().next()) {
@@ -104,6 +104,7 @@ pub fn parameters(way: Way, head: &Head<'_>, batch: &[&Request]) -> Vec<Option<V
             arrays::byteas(unlocks().map(|(_, owner, _)| Some(owner.as_bytes()))),
             arrays::int8s(unlocks().map(|(.., token)| token)),
         ]),
+        (Way::SetOne | Way::SetMany, ..) => list.extend(state::parameters(batch)),
         _ => list.extend(batch::parameters(batch)),
     }
     list
