@@ -120,41 +120,24 @@ fn checked(what: &str, bytes: &[u8], max: usize) -> Result<Arc<[u8]>, Error> {
     Ok(bytes.into())
 }
 
-impl fmt::Display for LockId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "\"{}\"", Shown(&self.0))
-    }
+/// In texts names stand in quotes, also those that are no UTF-8.
+macro_rules! shown {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, "\"{}\"", Shown(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, out)
+            }
+        }
+    )*};
 }
 
-impl fmt::Display for StateKey {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "\"{}\"", Shown(&self.0))
-    }
-}
-
-impl fmt::Debug for StateKey {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, out)
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "\"{}\"", Shown(&self.0))
-    }
-}
-
-impl fmt::Debug for LockId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, out)
-    }
-}
-
-impl fmt::Debug for Owner {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, out)
-    }
-}
+shown!(LockId, Owner, StateKey);
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,11 @@
 //! The calls of etcd's gateway that the store makes, typed.
 
 use super::{
-    base64,
     errors::Trouble,
     http::{Client, Repeat},
 };
 use crate::model::error::{Code, Error};
+use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use serde_json::{Value, json};
 use std::{fmt::Write, time::Instant};
 
@@ -39,7 +39,7 @@ impl List {
         out.push_str(open);
         for (place, (name, value)) in bytes.iter().enumerate() {
             let _ = write!(out, "{}\"{name}\":\"", if place > 0 { "," } else { "" });
-            base64::encode(value, out);
+            BASE64.encode_string(value, out);
             out.push('"');
         }
         out.push_str(rest);
@@ -174,7 +174,7 @@ impl Client {
     pub fn range(&self, range: &Range<'_>, deadline: Instant) -> Result<Answer, Trouble> {
         let coded = |bytes: &[u8]| {
             let mut text = String::new();
-            base64::encode(bytes, &mut text);
+            BASE64.encode_string(bytes, &mut text);
             text
         };
         let (limit, revision) = (range.limit.to_string(), range.revision.to_string());
@@ -269,7 +269,7 @@ fn pairs(range: &Value) -> Option<Vec<Pair>> {
 }
 
 pub fn pair(value: &Value) -> Option<Pair> {
-    let bytes = |name: &str| base64::decode(value[name].as_str().unwrap_or_default());
+    let bytes = |name: &str| BASE64.decode(value[name].as_str().unwrap_or_default()).ok();
     let (created, modified) = (number(&value["create_revision"]), number(&value["mod_revision"]));
     Some(Pair { key: bytes("key")?, value: bytes("value")?, created, modified })
 }

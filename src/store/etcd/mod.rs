@@ -5,7 +5,6 @@
 //! done twice, or later than its caller was told.
 
 mod api;
-mod base64;
 mod codec;
 mod decide;
 mod errors;

@@ -5,7 +5,7 @@
 //! later.
 
 use super::{
-    api, base64,
+    api,
     codec::{Keys, Stored},
     http::{self, Client},
     known::Seen,
@@ -19,6 +19,7 @@ use crate::{
         waiters::Waiters,
     },
 };
+use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -137,7 +138,7 @@ impl Watch {
         let mut body = String::new();
         for key in shows.keys() {
             body.push_str("{\"create_request\":{\"key\":\"");
-            base64::encode(key, &mut body);
+            BASE64.encode_string(key, &mut body);
             body.push_str("\"}}\n");
         }
         let last = Arc::new(AtomicI32::new(-1));
