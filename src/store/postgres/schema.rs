@@ -38,12 +38,23 @@ pub fn make(link: &mut Link, schema: &str, deadline: Instant) -> Result<(), Erro
     }
     look_at_store(link, schema, deadline)?;
     run(link, &format!("SELECT {schema}.keep_rising()"), deadline)?;
-    let old = format!(
-        "DELETE FROM {schema}.session WHERE session_id IN (SELECT session_id FROM {schema}.session \
-         WHERE seen_us < {schema}.now_us() - {SESSION_DAYS} * 86400000000::int8 LIMIT 100)"
+    sweep(
+        link,
+        schema,
+        "session",
+        &format!("seen_us < {schema}.now_us() - {SESSION_DAYS} * 86400000000::int8"),
+        deadline,
+    )?;
+    sweep(link, schema, "waiter", &format!("until_us < {schema}.now_us()"), deadline)
+}
+
+/// Removes some of what the dead have left, and waits for nobody who is alive after all.
+fn sweep(link: &mut Link, schema: &str, table: &str, is_old: &str, deadline: Instant) -> Result<(), Error> {
+    let sql = format!(
+        "DELETE FROM {schema}.{table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {schema}.{table} WHERE {is_old} LIMIT 100 \
+         FOR UPDATE SKIP LOCKED))"
     );
-    run(link, &old, deadline)?;
-    run(link, &format!("DELETE FROM {schema}.waiter WHERE until_us < {schema}.now_us()"), deadline).map(drop)
+    run(link, &sql, deadline).map(drop)
 }
 
 /// Whether the server, and the store on it, are such that this library can use them.

@@ -470,10 +470,11 @@ BEGIN
     END LOOP;
     v_now_us := dss.now_us();
     IF v_unlocks > 0 THEN
+        -- In the order in which they come, which is that of their ids, as where rows are locked elsewhere: a refresh locks no keys.
         SELECT array_agg(l.ctid), string_agg(';' || l.token, '' ORDER BY u.place) INTO v_places, v_tokens
             FROM unnest(p_unlock_ids, p_unlock_owners, p_unlock_tokens) WITH ORDINALITY AS u (id, owner, token, place)
             CROSS JOIN LATERAL (SELECT ctid, token FROM dss.lock WHERE lock_id = u.id AND owner = u.owner
-                AND (u.token = 0 OR token = u.token) AND (ttl_ms = 0 OR leased_us + ttl_ms * 1000 > v_now_us) OFFSET 0) AS l;
+                AND (u.token = 0 OR token = u.token) AND (ttl_ms = 0 OR leased_us + ttl_ms * 1000 > v_now_us) FOR UPDATE) AS l;
     END IF;
     IF v_unlocks = 0 OR cardinality(v_places) = v_unlocks THEN
         v_token := dss.mint();
@@ -487,11 +488,6 @@ BEGIN
         END IF;
         IF v_count = v_takes AND v_unlocks > 0 THEN
             DELETE FROM dss.lock WHERE ctid = ANY (v_places);
-            GET DIAGNOSTICS v_unlocks = ROW_COUNT;
-            IF v_unlocks < cardinality(v_places) THEN
-                -- Somebody who is none of us has changed one of them.
-                RAISE EXCEPTION 'a lock was changed meanwhile' USING ERRCODE = 'serialization_failure';
-            END IF;
             IF EXISTS (SELECT FROM dss.waiter w WHERE w.lock_id = ANY (p_unlock_ids)) THEN
                 -- In this order, as in dss.apply.
                 FOR v_id IN SELECT id FROM unnest(p_unlock_ids) AS u (id) ORDER BY id LOOP

@@ -67,8 +67,8 @@ pub fn way(batch: &mut [&Request]) -> Way {
     if !are_short || ids().collect::<BTreeSet<_>>().len() < batch.len() {
         return Way::Apply;
     }
-    // None of them has to do with another, so they may be done in any order.
-    batch.sort_by_key(|request| taken(request).is_none());
+    // None of them has to do with another, so they may be done in any order; and rows are locked in that of their ids.
+    batch.sort_by(|one, other| (taken(one).is_none(), one.ids()).cmp(&(taken(other).is_none(), other.ids())));
     Way::Many
 }
 
