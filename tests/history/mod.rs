@@ -9,6 +9,7 @@
 pub mod brute;
 pub mod model;
 pub mod order;
+pub mod record;
 pub mod search;
 
 pub const NOLCK: i32 = -libc::ENOLCK;

@@ -77,13 +77,12 @@ fn ends(op: &Op, grant: &Op) -> bool {
 ///
 /// `writes` are those of all keys, `locks` the history of the lock.
 pub fn fences_hold(writes: &[Op], lock: u32, locks: &[Op]) -> Result<usize, String> {
-    let mut grants: Vec<(u64, &Op)> = locks.iter().filter_map(|op| Some((op.returned, op))).collect();
-    grants.retain(|(_, op)| op.token().is_some());
-    grants.sort_unstable_by_key(|(returned, _)| *returned);
+    let mut grants: Vec<&Op> = locks.iter().filter(|op| op.token().is_some()).collect();
+    grants.sort_unstable_by_key(|op| op.returned);
     // The greatest token of those that had been answered by then.
-    let mut greatest = Vec::with_capacity(grants.len());
-    for (_, op) in &grants {
-        greatest.push(op.token().max(greatest.last().copied().flatten()));
+    let mut greatest: Vec<u64> = Vec::with_capacity(grants.len());
+    for token in grants.iter().filter_map(|op| op.token()) {
+        greatest.push(token.max(greatest.last().copied().unwrap_or(0)));
     }
     let mut fenced = 0;
     for op in writes {
@@ -92,11 +91,11 @@ pub fn fences_hold(writes: &[Op], lock: u32, locks: &[Op]) -> Result<usize, Stri
             continue;
         }
         fenced += 1;
-        let before = grants.partition_point(|(returned, _)| *returned < op.called);
-        let newest = before.checked_sub(1).and_then(|last| greatest[last]);
+        let before = grants.partition_point(|grant| grant.returned < op.called);
+        let newest = before.checked_sub(1).map_or(0, |last| greatest[last]);
         let was_done = matches!(op.answer, Answer::Written(_) | Answer::Done);
-        if was_done && newest.is_some_and(|newest| newest > token) {
-            return Err(format!("{op:?} was done, though token {newest:?} had been granted before"));
+        if was_done && newest > token {
+            return Err(format!("{op:?} was done, though token {newest} had been granted before"));
         }
         let grant = || locks.iter().find(|grant| grant.token() == Some(token));
         if op.answer == Answer::Failed(STALE) && grant().is_some_and(|grant| is_held_throughout(grant, op, locks)) {
