@@ -248,6 +248,14 @@ fn a_stale_read_is_seen() {
     assert_eq!(check(&ops, LIMIT).map(|_| ()), Ok(()));
 }
 
+/// The clock may show a return and a later call the same time; nobody can say then which was first.
+#[test]
+fn what_has_one_time_overlaps() {
+    let old = Answer::Value { value: 1, version: 1 };
+    let ops = [op(set(1), Answer::Written(1), 0, 1), op(set(2), Answer::Written(2), 2, 3), op(Call::Get, old, 3, 4)];
+    assert!(check(&ops, LIMIT).is_ok() && brute::has_order(&ops));
+}
+
 #[test]
 fn a_lost_update_is_seen() {
     let ops = [
