@@ -13,6 +13,7 @@ use super::{
     name::{LockId, Owner},
     request::{Denial, Grant, Outcome, Reply, Request},
 };
+use crate::mutant;
 
 /// What the rules need to know about the time of the transaction, and the tokens it mints.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,9 @@ impl Moment {
     /// made anew or restored does not go back either.
     fn mint(&mut self) -> Result<u64, Error> {
         let Some(last) = self.last_token else { return Ok(0) };
+        if last != 0 && mutant::on("token_reused") {
+            return Ok(last);
+        }
         let next = last.saturating_add(1).max(self.now_us.max(1) as u64);
         if next > i64::MAX as u64 {
             return Err(Error::new(Code::NotAStore, "the store's token counter is used up: make a new store"));
