@@ -163,11 +163,8 @@ step "format of the Rust code" make lint-fmt
 step "clippy" make lint-clippy
 step "warnings in the examples" make lint-c
 step "shellcheck" make lint-sh
-# Ahead of the Rust tests, which build the same profile without them: the one after it is built already.
-step "library with switchable defects" make mutants
 suite count_cargo "Rust tests" "$CARGO" test --profile tests --locked --no-fail-fast
-suite count_cargo "histories of defects" env DSS_HISTORY_MUTANTS="$CARGO_TARGET_DIR/mutants/libdss.so" \
-    "$CARGO" test --profile tests --locked --test histories -- --ignored
+step "library with switchable defects" make mutants
 step "build of the C tests" build_c_tests
 suite count_ctest "C tests" ctest --test-dir "$c_tests" -j "$jobs" --output-on-failure -LE waits
 suite count_ctest "C tests that wait" ctest --test-dir "$c_tests" -j "$((jobs * 2))" --output-on-failure -L waits
