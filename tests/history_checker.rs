@@ -3,7 +3,7 @@
 mod history;
 
 use history::{
-    ACCES, Answer, Call, EXIST, NEVER, NOENT, NOLCK, Op, STALE, brute,
+    ACCES, Answer, Call, EXIST, Lease, NEVER, NOENT, NOLCK, Op, STALE, brute,
     order::{fences_hold, holds_exclude, numbers_grow},
     search::{Fault, check},
 };
@@ -11,7 +11,12 @@ use history::{
 const LIMIT: usize = 10_000;
 
 fn lock(owner: u64) -> Call {
-    Call::Lock { owner }
+    Call::Lock { owner, lease: Lease::ENDLESS }
+}
+
+/// A lock that lasts so long.
+fn lease(owner: u64, at_least: u64, at_most: u64) -> Call {
+    Call::Lock { owner, lease: Lease { at_least, at_most } }
 }
 
 fn unlock(owner: u64) -> Call {
@@ -62,6 +67,25 @@ fn lock_letters(me: u64, other: u64) -> Vec<Letter> {
         (Call::Status, Answer::Owner(me)),
     ]);
     letters
+}
+
+/// The same with leases, which run out in the middle of these histories or after them.
+fn lease_letters(me: u64, other: u64) -> Vec<Letter> {
+    vec![
+        (lease(me, 2, 3), granted(1)),
+        (lease(me, 1, NEVER), granted(2)),
+        (lock(me), granted(3)),
+        (lease(me, 1, 1), Answer::Unknown),
+        (lease(me, 1, 1), failed(EXIST)),
+        (unlock(me), Answer::Done),
+        (unlock(me), failed(NOLCK)),
+        (Call::Refresh { owner: me, token: 0 }, Answer::Done),
+        (Call::Refresh { owner: me, token: 1 }, Answer::Unknown),
+        (Call::Refresh { owner: me, token: 0 }, failed(NOLCK)),
+        (Call::Transfer { from: Some(me), token: 0, to: other }, granted(4)),
+        (Call::Status, Answer::Owner(1)),
+        (Call::Status, failed(NOLCK)),
+    ]
 }
 
 fn few_lock_letters(me: u64) -> Vec<Letter> {
@@ -164,6 +188,16 @@ fn the_search_finds_what_brute_force_finds_in_all_short_histories_of_a_lock() {
 }
 
 #[test]
+fn the_search_finds_what_brute_force_finds_in_all_short_histories_of_a_lease() {
+    let (first, second) = (lease_letters(1, 2), lease_letters(2, 1));
+    for count in 1..=3 {
+        let (compared, good) = compare(count, [&first, &second]);
+        println!("{compared} histories of {count} operations, {good} good");
+        assert!(good > 0 && good < compared);
+    }
+}
+
+#[test]
 fn the_search_finds_what_brute_force_finds_in_all_short_histories_of_a_key() {
     let (first, second) = (key_letters(1), key_letters(2));
     for count in 1..=3 {
@@ -215,6 +249,39 @@ fn a_lock_that_is_handed_on_is_no_fault() {
     ];
     assert_eq!(check(&ops, LIMIT).map(|_| ()), Ok(()));
     assert_eq!((holds_exclude(&ops), numbers_grow(&ops)), (Ok(()), Ok(())));
+}
+
+#[test]
+fn a_lease_ends_when_it_may_and_not_before() {
+    let (owner, other) = (lease(1, 10, 20), lease(2, 10, 20));
+    for (time, may_be_over, must_be_over) in [(5, false, false), (15, true, false), (40, true, true)] {
+        let again = [op(owner, granted(1), 0, 1), op(other, granted(2), time, time + 1)];
+        assert_eq!(check(&again, LIMIT).is_ok(), may_be_over, "{time}");
+        assert_eq!(holds_exclude(&again).is_ok(), may_be_over, "{time}");
+        let there = [op(owner, granted(1), 0, 1), op(Call::Status, Answer::Owner(1), time, time + 1)];
+        assert_eq!(check(&there, LIMIT).is_ok(), !must_be_over, "{time}");
+    }
+    // There is no revival, and a refresh begins it anew.
+    let begin = [op(owner, granted(1), 0, 1), op(Call::Status, failed(NOLCK), 15, 16)];
+    assert_eq!(bad_place(&[begin[0], begin[1], op(Call::Status, Answer::Owner(1), 17, 18)]), Some(2));
+    let renewed = [op(owner, granted(1), 0, 1), op(Call::Refresh { owner: 1, token: 1 }, Answer::Done, 8, 9)];
+    assert_eq!(bad_place(&[renewed[0], renewed[1], op(other, granted(2), 15, 16)]), Some(2));
+    assert!(check(&[renewed[0], renewed[1], op(other, granted(2), 18, 19)], LIMIT).is_ok());
+}
+
+#[test]
+fn a_write_under_a_lease_that_is_over_is_seen() {
+    let fenced = |answer, time| {
+        let call = Call::Set { value: Some(1), guard: None, fence: Some((0, 1)) };
+        op(call, answer, time, time + 1)
+    };
+    let taken = op(lease(1, 10, 20), granted(1), 0, 1);
+    let renewed = op(Call::Refresh { owner: 1, token: 0 }, Answer::Done, 8, 9);
+    assert_eq!(fences_hold(&[fenced(Answer::Written(1), 15)], 0, &[taken]), Ok(1));
+    assert_eq!(fences_hold(&[fenced(failed(STALE), 15)], 0, &[taken]), Ok(1));
+    assert!(fences_hold(&[fenced(Answer::Written(1), 22)], 0, &[taken]).unwrap_err().contains("over"));
+    assert_eq!(fences_hold(&[fenced(Answer::Written(1), 22)], 0, &[taken, renewed]), Ok(1));
+    assert!(fences_hold(&[fenced(failed(STALE), 5)], 0, &[taken]).is_err());
 }
 
 #[test]

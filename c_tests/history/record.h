@@ -29,12 +29,14 @@ struct record {
     uint64_t fence;                  /* asked: a lock's number and 1; its token is above */
     uint64_t number;                 /* answered: a token or a version */
     uint64_t holder;                 /* answered */
+    uint64_t ttl_ms;                 /* asked */
 };
 
 struct records {
     _Atomic uint64_t taken;
     _Atomic uint32_t stop;
-    uint32_t reserved[13];
+    _Atomic uint32_t disk_fails; /* in how many of a thousand writes and flushes */
+    uint32_t reserved[12];
     struct record all[PLACES];
 };
 

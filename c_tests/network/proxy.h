@@ -69,13 +69,10 @@ void proxy_start_for_store(struct proxy *proxy);
 /* Closes all connections. */
 void proxy_stop(struct proxy *proxy);
 
-/*
- * A connection string as test_uri()'s, but through the proxy, with an option or NULL; the caller frees it. It stands here, since
- * test_uri() is another one in each file.
- */
-static inline char *proxy_uri(const struct proxy *proxy, const char *option)
+/* A connection string, but through the proxy, with an option or NULL; the caller frees it. */
+static inline char *proxy_through(const struct proxy *proxy, const char *uri, const char *option)
 {
-    const char *uri = test_uri(), *host = "127.0.0.1:", *port = strstr(uri, host);
+    const char *host = "127.0.0.1:", *port = strstr(uri, host);
     char through[600];
 
     CHECK(port != NULL);
@@ -84,6 +81,12 @@ static inline char *proxy_uri(const struct proxy *proxy, const char *option)
     if (option != NULL)
         return test_with_option(through, option);
     return strdup(through);
+}
+
+/* The same of test_uri(). It stands here, since that is another one in each file. */
+static inline char *proxy_uri(const struct proxy *proxy, const char *option)
+{
+    return proxy_through(proxy, test_uri(), option);
 }
 
 /*

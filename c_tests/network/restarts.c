@@ -270,10 +270,7 @@ static void stop_all(void)
 static void postgres(int rounds)
 {
     static const char *const ways[] = {"immediate", "kill", "fast"};
-    char port[64];
 
-    servers("postgres-start", "0", port, sizeof(port));
-    snprintf(scene->uri, sizeof(scene->uri), "postgresql://dss@127.0.0.1:%d/dss_test?" TIMEOUT, atoi(port));
     start_all();
     for (int i = 0; i < rounds * (int)COUNT(ways); i++) {
         servers_do("postgres-stop", ways[i % COUNT(ways)]);
@@ -284,17 +281,6 @@ static void postgres(int rounds)
 }
 
 static const char *const nodes[] = {"n1", "n2", "n3"};
-
-static void start_cluster(void)
-{
-    char output[512];
-    int ports[COUNT(nodes)];
-
-    servers("etcd-cluster", "n1 n2 n3", output, sizeof(output));
-    CHECK(sscanf(output, "n1 %d %*d n2 %d %*d n3 %d", &ports[0], &ports[1], &ports[2]) == (int)COUNT(nodes));
-    snprintf(scene->uri, sizeof(scene->uri), "etcd://127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d/restarts?" TIMEOUT, ports[0],
-             ports[1], ports[2]);
-}
 
 static void lose_one(const char *node)
 {
@@ -323,7 +309,6 @@ static void lose_quorum(const char *one, const char *other)
 
 static void etcd(int rounds)
 {
-    start_cluster();
     start_all();
     for (int i = 0; i < rounds; i++) {
         for (size_t j = 0; j < COUNT(nodes); j++)
@@ -336,10 +321,15 @@ static void etcd(int rounds)
 int main(int count, char **arguments)
 {
     int rounds = count > 1 ? atoi(arguments[1]) : 1;
+    char own[400], *uri;
 
     watchdog(60 + 120 * (unsigned)rounds);
     servers_begin();
     scene = shared_memory(sizeof(*scene));
+    servers_own("restarts", own, sizeof(own));
+    uri = test_with_option(own, TIMEOUT);
+    snprintf(scene->uri, sizeof(scene->uri), "%s", uri);
+    free(uri);
     if (test_store_is("postgres"))
         postgres(rounds);
     else

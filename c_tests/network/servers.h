@@ -38,6 +38,22 @@ static inline void servers_do(const char *action, const char *rest)
     servers(action, rest, output, sizeof(output));
 }
 
+/* Starts a server of the test's store, of etcd a cluster of n1, n2 and n3, and writes a connection string of it. */
+static inline void servers_own(const char *part, char *uri, size_t size)
+{
+    char output[512];
+    int ports[3];
+
+    if (test_store_is("postgres")) {
+        servers("postgres-start", "0", output, sizeof(output));
+        snprintf(uri, size, "postgresql://dss@127.0.0.1:%d/dss_test?schema=%s", atoi(output), part);
+        return;
+    }
+    servers("etcd-cluster", "n1 n2 n3", output, sizeof(output));
+    CHECK(sscanf(output, "n1 %d %*d n2 %d %*d n3 %d", &ports[0], &ports[1], &ports[2]) == 3);
+    snprintf(uri, size, "etcd://127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d/%s", ports[0], ports[1], ports[2], part);
+}
+
 static inline void servers_end_(void)
 {
     if (servers_owner_ == getpid())

@@ -2,7 +2,7 @@
 //!
 //! A history is looked at name by name (a lock id, or a key). `search.rs` decides whether there is one order of its operations
 //! that respects real time and in which each answer is what the sequential rules of `model.rs` give. An operation without an
-//! answer may have happened at any time after its call, or never. `order.rs` looks at the same history in ways that need no
+//! answer may have happened at any time after its call, or never; so may the end of a lease, from its time on. `order.rs` looks at the same history in ways that need no
 //! search. `brute.rs` decides by trying everything, which only short histories allow; the search is compared with it.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -22,11 +22,24 @@ pub const NOENT: i32 = -libc::ENOENT;
 /// The time of an answer that never came.
 pub const NEVER: u64 = u64::MAX;
 
+/// How long a lock lasts that nobody ends or refreshes: its store decides when it is over, within these bounds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Lease {
+    pub at_least: u64,
+    pub at_most: u64,
+}
+
+impl Lease {
+    /// Of a lock without ttl.
+    pub const ENDLESS: Lease = Lease { at_least: NEVER, at_most: NEVER };
+}
+
 /// What was asked of one name. Owners and values are numbers; a token of 0 is not compared, an owner of None is by force.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Call {
     Lock {
         owner: u64,
+        lease: Lease,
     },
     Unlock {
         owner: Option<u64>,
@@ -95,7 +108,7 @@ impl Op {
     /// Who has the lock when this has been done, if it is one that grants.
     pub fn grantee(&self) -> Option<u64> {
         match self.call {
-            Call::Lock { owner } => Some(owner),
+            Call::Lock { owner, .. } => Some(owner),
             Call::Transfer { to, .. } => Some(to),
             _ => None,
         }
@@ -103,6 +116,10 @@ impl Op {
 
     pub fn is_unknown(&self) -> bool {
         self.answer == Answer::Unknown
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.may_be_done() && !self.is_unknown()
     }
 
     /// Whether it was done, or may have been.

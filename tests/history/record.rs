@@ -1,7 +1,7 @@
 //! Reads what c_tests/history/worker.c recorded (record.h there), and judges it name by name.
 
 use super::{
-    AGAIN, Answer, Call, NEVER, NOENT, Op,
+    AGAIN, Answer, Call, Lease, NEVER, NOENT, Op,
     order::{fences_hold, holds_exclude, numbers_grow},
     search::{Fault, check},
 };
@@ -14,15 +14,31 @@ pub const KEYS: u32 = 2;
 const LIMIT: usize = 1_000_000;
 
 const HEAD_BYTES: usize = 64;
-const RECORD_BYTES: usize = 96;
+const RECORD_BYTES: usize = 104;
 const CALLED: u32 = 1;
 const RETURNED: u32 = 2;
+
+/// How far the clock of a store may be from ours after a second or two: of servers it is another one, which is set.
+const CLOCKS_DIFFER_NS: u64 = 2_000_000;
 
 const TIMEDOUT: i32 = -libc::ETIMEDOUT;
 const CANCELED: i32 = -libc::ECANCELED;
 const BUSY: i32 = -libc::EBUSY;
 const NOTCONN: i32 = -libc::ENOTCONN;
 const INPROGRESS: i32 = -libc::EINPROGRESS;
+const IO: i32 = -libc::EIO;
+const NOSPC: i32 = -libc::ENOSPC;
+
+/// What says nothing of a name's state, nor changes anything: the end of a wait, a failure, an id that was not in the way of
+/// another one.
+const TELLS_NOTHING: [i32; 6] = [TIMEDOUT, CANCELED, BUSY, NOTCONN, IO, NOSPC];
+
+/// What the history was made of: a store that ends leases when they are over, or some time later.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Leases {
+    Exact,
+    Late,
+}
 
 /// What was recorded, sorted by name.
 #[derive(Default)]
@@ -58,13 +74,22 @@ impl Record<'_> {
         (self.u32(0) == RETURNED).then(|| self.u32(12) as i32)
     }
 
-    fn call(&self) -> Call {
+    fn lease(&self, leases: Leases) -> Lease {
+        let ttl_ns = self.u64(96) * 1_000_000;
+        match (ttl_ns, leases) {
+            (0, _) => Lease::ENDLESS,
+            (_, Leases::Exact) => Lease { at_least: ttl_ns - CLOCKS_DIFFER_NS, at_most: ttl_ns + CLOCKS_DIFFER_NS },
+            (_, Leases::Late) => Lease { at_least: ttl_ns - CLOCKS_DIFFER_NS, at_most: NEVER },
+        }
+    }
+
+    fn call(&self, leases: Leases) -> Call {
         let (owner, heir, token, value) = (self.u64(32), self.u64(40), self.u64(48), self.u64(56));
         let forced = Some(owner).filter(|owner| *owner != 0);
         let guard = self.u64(64).checked_sub(1);
         let fence = self.u64(72).checked_sub(1).map(|lock| (lock as u32, token));
         match self.u32(4) {
-            1 => Call::Lock { owner },
+            1 => Call::Lock { owner, lease: self.lease(leases) },
             2 => Call::Unlock { owner: forced, token },
             3 => Call::Refresh { owner, token },
             4 => Call::Transfer { from: forced, token, to: heir },
@@ -94,20 +119,20 @@ impl Record<'_> {
 }
 
 impl History {
-    pub fn read(bytes: &[u8]) -> History {
+    pub fn read(bytes: &[u8], leases: Leases) -> History {
         let mut history = History::default();
         let taken = u64::from_ne_bytes(bytes[..8].try_into().unwrap()) as usize;
         for record in bytes[HEAD_BYTES..].chunks_exact(RECORD_BYTES).take(taken).map(Record) {
             if record.u32(0) >= CALLED {
-                history.add(&record);
+                history.add(&record, leases);
             }
         }
         history
     }
 
-    fn add(&mut self, record: &Record<'_>) {
+    fn add(&mut self, record: &Record<'_>, leases: Leases) {
         *self.answers.entry(record.rc()).or_default() += 1;
-        let (call, called) = (record.call(), record.u64(16));
+        let (call, called) = (record.call(leases), record.u64(16));
         let answer = record.answer(call);
         let returned = if answer == Answer::Unknown { NEVER } else { record.u64(24) };
         let ops = self.names.entry(record.u32(8)).or_default();
@@ -132,11 +157,9 @@ impl History {
         figures.ops += ops.len();
         figures.unknown += ops.iter().filter(|op| op.is_unknown()).count();
         figures.grants += ops.iter().filter(|op| matches!(op.answer, Answer::Granted(_))).count();
-        // What says nothing of the name's state: an end of a wait, a failure, an id that was not in the way of another one, and
-        // a write whose lock was lost.
+        // A write whose lock was lost says nothing of its key.
         let telling = without(ops, |op| match op.answer {
-            Answer::Failed(TIMEDOUT | CANCELED | BUSY | NOTCONN) => true,
-            Answer::Failed(rc) => matches!(op.call, Call::Set { .. }) && rc != NOENT,
+            Answer::Failed(rc) => TELLS_NOTHING.contains(&rc) || matches!(op.call, Call::Set { .. }) && rc != NOENT,
             _ => false,
         });
         let worlds = check(&telling, LIMIT).map_err(|fault| explain(&fault, &telling))?;
@@ -157,11 +180,12 @@ impl History {
         Ok(())
     }
 
-    /// Nothing but what these calls may be answered while processes are killed and stopped.
+    /// Nothing but what these calls may be answered while things break.
     fn expect_codes(&self) -> Result<(), String> {
         use super::{ACCES, EXIST, NOLCK, STALE};
-        let known = [0, NOLCK, EXIST, ACCES, STALE, AGAIN, NOENT, TIMEDOUT, CANCELED, BUSY, NOTCONN, INPROGRESS];
-        match self.answers.iter().find(|(rc, _)| rc.is_some_and(|rc| !known.contains(&rc))) {
+        let known = [0, NOLCK, EXIST, ACCES, STALE, AGAIN, NOENT, INPROGRESS];
+        let is_known = |rc: i32| known.contains(&rc) || TELLS_NOTHING.contains(&rc);
+        match self.answers.iter().find(|(rc, _)| rc.is_some_and(|rc| !is_known(rc))) {
             Some((rc, times)) => Err(format!("{times} calls were answered with {rc:?}, which nothing here explains")),
             None => Ok(()),
         }

@@ -11,7 +11,7 @@
 
 use super::{
     NEVER, Op,
-    model::{State, step},
+    model::{State, only_looks, steps},
 };
 use std::collections::HashMap;
 
@@ -154,14 +154,16 @@ impl Search<'_> {
     fn next<'a>(&'a self, world: &'a World) -> impl Iterator<Item = World> + 'a {
         let answered = self.under_way.answered.iter().filter(|place| world.done.binary_search(place).is_err());
         let unknown = self.under_way.unknown.iter().filter(|place| world.used.binary_search(place).is_err());
-        let after = |place: u32| step(world.state, place as usize, &self.ops[place as usize]);
-        let answered = answered.filter_map(move |place| {
-            let state = after(*place)?;
-            Some(self.with_looks(World { state, done: with(&world.done, *place), used: world.used.clone() }))
+        let after = |place: &u32| steps(world.state, *place as usize, &self.ops[*place as usize]);
+        let answered = answered.flat_map(move |place| {
+            after(place).map(|state| {
+                self.with_looks(World { state, done: with(&world.done, *place), used: world.used.clone() })
+            })
         });
-        let unknown = unknown.filter_map(move |place| {
-            let state = after(*place)?;
-            Some(self.with_looks(World { state, done: world.done.clone(), used: with(&world.used, *place) }))
+        let unknown = unknown.flat_map(move |place| {
+            after(place).map(|state| {
+                self.with_looks(World { state, done: world.done.clone(), used: with(&world.used, *place) })
+            })
         });
         answered.chain(unknown)
     }
@@ -170,7 +172,7 @@ impl Search<'_> {
     fn with_looks(&self, mut world: World) -> World {
         for place in &self.under_way.answered {
             if world.done.binary_search(place).is_err()
-                && step(world.state, *place as usize, &self.ops[*place as usize]) == Some(world.state)
+                && only_looks(world.state, *place as usize, &self.ops[*place as usize])
             {
                 world.done = with(&world.done, *place);
             }

@@ -18,7 +18,7 @@ use crate::{
     model::{
         error::{Code, Error},
         lock::{Record, Tick},
-        name::LockId,
+        name::{LockId, StateKey},
         request::{Outcome, Request},
         rules::{Change, Moment, decide, state},
         state::Setting,
@@ -172,16 +172,21 @@ impl Connection {
     fn read_one(&mut self, request: &Request) -> Result<Outcome, Stop> {
         // Before the row: a lease that is refreshed in between is not taken for over.
         let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: Some(0) };
-        if let Request::Get { key } = request {
-            let value = values::get(&mut self.statements, &self.sql, key, &self.path)?;
-            self.notice_newer_versions()?;
-            self.watch.check()?;
-            return Ok(state::get(key, value));
-        }
-        let records = self.records(request)?;
+        let outcome = match request {
+            Request::Get { key } => self.value(key)?,
+            _ => {
+                let records = self.records(request)?;
+                decide(request, &records, &mut moment).1
+            }
+        };
         self.notice_newer_versions()?;
         self.watch.check()?;
-        Ok(decide(request, &records, &mut moment).1)
+        Ok(outcome)
+    }
+
+    fn value(&mut self, key: &StateKey) -> Result<Outcome, Stop> {
+        let value = values::get(&mut self.statements, &self.sql, key, &self.path)?;
+        Ok(state::get(key, value))
     }
 
     /// One transaction for the whole batch, and for what other processes have left. With `always` it writes, and so flushes,
@@ -288,6 +293,9 @@ impl Connection {
     fn write_one(&mut self, request: &Request, moment: &mut Moment) -> Result<Outcome, Stop> {
         if let Some(outcome) = self.take_what_is_not_there(request, moment)? {
             return Ok(outcome);
+        }
+        if let Request::Get { key } = request {
+            return self.value(key);
         }
         let records = self.records(request)?;
         if let Request::Set(setting) = request {

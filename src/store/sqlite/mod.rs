@@ -181,7 +181,7 @@ fn after_init(fault: Fault) -> Fault {
 mod tests {
     use super::*;
     use crate::model::{
-        name::{LockId, Owner},
+        name::{LockId, Owner, StateKey},
         request::Reply,
     };
 
@@ -194,6 +194,19 @@ mod tests {
         sql.pragma_update(None, "application_id", schema::APPLICATION_ID).unwrap();
         sql.pragma_update(None, "user_version", 1).unwrap();
         sql.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+    }
+
+    /// A flush had failed, and the next dss_get said that a defect was contained: what is asked after such a failure goes with a
+    /// transaction that writes, and there values were taken for locks.
+    #[test]
+    fn a_value_can_be_read_after_a_flush_that_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Sqlite::open(Place::find(&folder.path().join("x.db"), 0o600).unwrap()).unwrap();
+        store.in_doubt = true;
+        let get = Request::Get { key: StateKey::new(b"where").unwrap() };
+        let outcome = store.apply(&[&get], Instant::now()).unwrap().remove(0);
+        assert_eq!(outcome.unwrap_err().code, Code::Missing);
+        assert!(!store.in_doubt);
     }
 
     #[test]
