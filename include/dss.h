@@ -823,6 +823,8 @@ int dss_unlockv(struct dss_handle *handle, const char *const *lock_ids, size_t c
  *                         -ENOLCK if the lock does not exist (any more),
  *                         -EACCES if it is not from_owner's,
  *                         -ESTALE if its token is not from_token,
+ *                         -EINPROGRESS also if the process was stopped within the call for longer than the lease lasts: the
+ *                         lock was given on, and to_owner has no time left: look at dss_lock_status(),
  *                         -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_lock_transfer(struct dss_handle *handle, const char *lock_id, const char *from_owner, uint64_t from_token,

@@ -17,7 +17,10 @@ use crate::{
         request::{Denial, Grant, Reply, Request},
     },
 };
-use std::{os::fd::RawFd, time::Instant};
+use std::{
+    os::fd::RawFd,
+    time::{Duration, Instant},
+};
 
 /// A lock that the caller holds.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,9 @@ pub struct Granted {
     pub resumed: bool,
     pub owner_dead: bool,
 }
+
+/// How long is left for what has to follow an answer that came when the call's time was up.
+pub(super) const ONCE_MORE: Duration = Duration::from_millis(500);
 
 /// For each id, the grant or why there is none.
 pub type Each = Vec<Result<Granted, Error>>;
@@ -54,15 +60,27 @@ impl Handle {
     ) -> Result<Each, Error> {
         let deadline = clock::instant() + self.timeout;
         let session = self.session(deadline, inside)?;
-        loop {
-            let each = refresh_once(&session, &ids, &owner, &tokens, deadline, inside)?;
-            // A lease that was over before the answer came is asked for anew: in the store it may still run.
-            if each.iter().any(|result| matches!(result, Ok(None))) && clock::instant() < deadline {
-                continue;
-            }
-            let in_time = |(result, id): (Result<Option<Granted>, Error>, &LockId)| result?.ok_or_else(|| late(id));
-            return Ok(each.into_iter().zip(&ids).map(in_time).collect());
+        self.renew(&session, &ids, &owner, &tokens, deadline, inside)
+    }
+
+    /// Refreshes the locks. A lease that was over before the answer came is asked for anew, since in the store it may still run:
+    /// at least once, for who was stopped meanwhile finds no time left.
+    fn renew(
+        &self,
+        session: &Session,
+        ids: &[LockId],
+        owner: &Owner,
+        tokens: &[u64],
+        deadline: Instant,
+        inside: &mut Inside,
+    ) -> Result<Each, Error> {
+        let mut each = refresh_once(session, ids, owner, tokens, deadline, inside)?;
+        let last = deadline.max(clock::instant() + ONCE_MORE);
+        while each.iter().any(|result| matches!(result, Ok(None))) && clock::instant() < last {
+            each = refresh_once(session, ids, owner, tokens, last, inside).map_err(after_a_change)?;
         }
+        let in_time = |(result, id): (Result<Option<Granted>, Error>, &LockId)| result?.ok_or_else(|| late(id));
+        Ok(each.into_iter().zip(ids).map(in_time).collect())
     }
 
     pub fn unlockv(
@@ -120,12 +138,20 @@ impl Handle {
             &ids,
             |inside| {
                 let asked_us = clock::boot_us();
-                let grant = match session.store.call(request, clock::instant() + self.timeout, inside)? {
+                let deadline = clock::instant() + self.timeout;
+                let grant = match session.store.call(request, deadline, inside)? {
                     Reply::Granted(grants) => grants.into_iter().flatten().next().ok_or_else(|| late(&id))?,
                     other => return Err(unexpected(&other)),
                 };
                 session.holdings().granted(&id, &to, &grant, asked_us, false);
-                Granted::new(&grant, asked_us, false).ok_or_else(|| late(&id))
+                match Granted::new(&grant, asked_us, false) {
+                    Some(in_time) => Ok(in_time),
+                    // It is done, and others may have seen it: to say now that there was no such lock would be wrong.
+                    None => {
+                        let renewed = self.renew(&session, &ids, &to, &[grant.token], deadline, inside)?.remove(0);
+                        renewed.map_err(after_a_change)
+                    }
+                }
             },
             inside,
         )
@@ -224,8 +250,15 @@ fn refresh_once(
     Ok(ids.iter().zip(meant).zip(results).map(note).collect())
 }
 
+/// What was asked was done, but the lease ran out before the answer came.
 fn late(id: &LockId) -> Error {
-    Error::new(Code::NoLock, format!("there is no lock {id} any more: its lease ran out before the answer came"))
+    let text = format!("the lease of lock {id} ran out before the answer came: take it anew, or ask for a longer one");
+    Error::new(Code::Unknown, text)
+}
+
+/// An error of a second request, where the first one has changed something.
+pub(super) fn after_a_change(error: Error) -> Error {
+    Error::new(Code::Unknown, format!("done, but its answer came too late, and then: {}", error.text))
 }
 
 pub(super) fn unexpected(reply: &Reply) -> Error {

@@ -1,7 +1,7 @@
 //! Taking locks: the question to the store, and what is made of its answer. Waiting is in [`super::wait`].
 
 use super::{
-    calls::{Granted, unexpected},
+    calls::{Granted, ONCE_MORE, after_a_change, unexpected},
     gate::Inside,
     handle::{Handle, Session},
     keepalive,
@@ -100,7 +100,11 @@ impl Handle {
                 return Ok(Ok(in_time));
             }
             let late = Request::Withdraw { ids: wanted.ids.clone(), attempt: wanted.attempt };
-            session.store.call(late, deadline, inside)?;
+            let withdrawn = session.store.call(late, deadline.max(clock::instant() + ONCE_MORE), inside);
+            if let Err(error) = withdrawn {
+                session.store.attempts.withdraw(&Request::Lock(wanted.clone()));
+                return Err(after_a_change(error));
+            }
             if clock::instant() >= deadline {
                 let text = "the locks were granted, but their leases ran out before the answer came: try again, or ask for \
                             longer ones";

@@ -255,6 +255,8 @@ pub unsafe extern "C" fn dss_unlockv(
 ///                         -ENOLCK if the lock does not exist (any more),
 ///                         -EACCES if it is not from_owner's,
 ///                         -ESTALE if its token is not from_token,
+///                         -EINPROGRESS also if the process was stopped within the call for longer than the lease lasts: the
+///                         lock was given on, and to_owner has no time left: look at dss_lock_status(),
 ///                         -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_lock_transfer(
