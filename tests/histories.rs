@@ -13,6 +13,7 @@ use common::{fresh, kinds};
 use history::record::{History, Leases};
 use std::{
     env, fs,
+    io::Write,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
@@ -107,7 +108,7 @@ impl Worker {
         let said =
             [&output.stdout[..], &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned()).concat();
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-        Run { history: History::read(&fs::read(&record).unwrap(), leases(kind)), record, said }
+        Run { history: History::read(&record, leases(kind)), record, said }
     }
 }
 
@@ -125,12 +126,17 @@ fn release() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("release").join("libdss.so")
 }
 
+/// The one that `make mutants` makes.
+fn mutants() -> PathBuf {
+    release().parent().unwrap().with_file_name("mutants").join("libdss.so")
+}
+
 #[test]
 #[ignore = "needs `make build`, and servers of its own; `make test` and `make torture` run it"]
 fn what_processes_were_answered_has_one_order() {
     if let Some(record) = env::var_os("DSS_HISTORY_RECORD") {
         let leases = leases(if record.to_string_lossy().contains("history-etcd") { "etcd" } else { "" });
-        let figures = History::read(&fs::read(record).unwrap(), leases).judge();
+        let figures = History::read(Path::new(&record), leases).judge();
         return println!("{:?}", figures.unwrap_or_else(|fault| panic!("{fault}")));
     }
     let (seed, seconds) = (chosen("DSS_HISTORY_SEED", 1.0) as u32, chosen("DSS_HISTORY_SECONDS", 3.0));
@@ -151,23 +157,55 @@ fn what_processes_were_answered_has_one_order() {
     }
 }
 
+/// A defect of the library, a scene in which it shows, and how many seconds of that: the shortest lease lasts one.
+const DEFECTS: [(&str, usize, f64); 15] = [
+    ("version_ignored", 0, 1.0),
+    ("version_reused", 0, 1.0),
+    ("guard_ignored", 0, 1.0),
+    ("token_reused", 0, 1.0),
+    ("token_ignored", 0, 1.0),
+    ("owner_ignored", 0, 1.0),
+    ("held_ignored", 0, 1.0),
+    ("two_transactions", 0, 1.0),
+    ("lease_early", 0, 3.0),
+    ("lease_endless", 0, 3.0),
+    ("doubt_hidden", 1, 1.0),
+    ("commit_swallowed", 1, 1.0),
+    ("answer_forgotten", 3, 1.0),
+    ("answer_forgotten", 5, 1.0),
+    ("guess_unchecked", 5, 1.0),
+];
+
 /// The whole can fail: each of these defects of the library shows within a few runs. `make mutants` builds it.
 #[test]
-#[ignore = "needs the library of `make mutants`, as $DSS_HISTORY_MUTANTS"]
+#[ignore = "needs the library of `make mutants`; `make test` runs it"]
 fn defects_are_seen() {
-    let library = env::var_os("DSS_HISTORY_MUTANTS").expect("$DSS_HISTORY_MUTANTS is not set: run make mutants first");
-    let worker = Worker::build(Path::new(&library));
-    let scene = &SCENES[0];
-    let run = worker.run(scene, 1, 1.0, None);
-    run.history.judge().unwrap_or_else(|fault| panic!("with all guards in place: {fault}"));
-    fs::remove_file(&run.record).unwrap();
-    for mutant in ["version_ignored", "version_reused", "guard_ignored", "token_reused", "held_ignored"] {
-        let fault = (1..=5).find_map(|seed| {
-            let run = worker.run(scene, seed, 1.0, Some(mutant));
+    let library = env::var_os("DSS_HISTORY_MUTANTS").map_or_else(mutants, PathBuf::from);
+    let worker = Worker::build(&library);
+    let kinds = kinds();
+    for (defect, scene, seconds) in DEFECTS.map(|(defect, scene, seconds)| (defect, &SCENES[scene], seconds)) {
+        if !kinds.iter().any(|kind| kind == scene.kind) {
+            continue;
+        }
+        let fault = (1..=MOST_HISTORIES).find_map(|seed| {
+            let run = worker.run(scene, seed, seconds, Some(defect));
             fs::remove_file(&run.record).unwrap();
-            run.history.judge().err()
+            Some((seed, run.history.judge().err()?))
         });
-        let fault = fault.unwrap_or_else(|| panic!("five histories without the guard {mutant} were found good"));
-        println!("without {mutant}: {}", fault.lines().next().unwrap());
+        let Some((seed, fault)) = fault else {
+            panic!("{MOST_HISTORIES} histories of {} with the defect {defect} were found good", scene.kind)
+        };
+        println!("{defect} on {} ({}), history {seed}: {}", scene.kind, scene.faults, fault.lines().next().unwrap());
+        note_in_table(&format!("{defect} histories.{}", scene.kind));
+    }
+}
+
+const MOST_HISTORIES: u32 = 12;
+
+/// The table of defects and of the tests that notice them (scripts/test.sh), if one is kept.
+fn note_in_table(line: &str) {
+    if let Some(path) = env::var_os("DSS_DEFECTS_TABLE") {
+        let mut table = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        writeln!(table, "{line}").unwrap();
     }
 }

@@ -62,9 +62,10 @@ static const char *owner_name(char name[32], uint64_t owner)
     return owner == 0 ? NULL : name;
 }
 
-static void is_held(struct actor *actor, unsigned lock, uint64_t owner, uint64_t token)
+static void is_held(struct actor *actor, unsigned lock, uint64_t owner, uint64_t token, uint64_t ttl_ms)
 {
     actor->holds[lock] = owner;
+    actor->expires[lock] = ttl_ms != 0;
     if (token != 0)
         actor->tokens[lock] = token;
 }
@@ -76,7 +77,7 @@ static void lock_plainly(struct actor *actor, unsigned lock)
     int rc = dss_lock(actor->handle, lock_ids[lock], owner_name(name, actor->owner));
 
     if (end(record, rc, now_ns()) == 0)
-        is_held(actor, lock, actor->owner, 0);
+        is_held(actor, lock, actor->owner, 0, 0);
 }
 
 /* Takes this lock, or this and the next one, with a lease or without, and waits a little or not at all. */
@@ -105,7 +106,7 @@ static void lock_some(struct actor *actor, unsigned lock, unsigned count, int64_
         /* Who waited was told what is in the way at its end, which is no moment of the call that it can choose. */
         end(noted[i], rc == -ETIMEDOUT ? rc : grants[i].rc, returned_ns);
         if (rc == 0)
-            is_held(actor, numbers[i], actor->owner, grants[i].token);
+            is_held(actor, numbers[i], actor->owner, grants[i].token, ttl_ms);
     }
 }
 
@@ -144,7 +145,7 @@ static void transfer(struct actor *actor, unsigned lock, uint64_t from, uint64_t
 
     record->number = grant.token;
     if (end(record, rc, now_ns()) == 0)
-        is_held(actor, lock, heir, grant.token);
+        is_held(actor, lock, heir, grant.token, 0);
 }
 
 static void status(struct actor *actor, unsigned lock)
@@ -195,12 +196,17 @@ static void set(struct actor *actor, unsigned key, unsigned flags, unsigned lock
 
 /* ---- What a thread does ---- */
 
+/* Locks are ended by force so rarely that most leases of the dead run out before. */
+#define RARELY 300
+
 static void use_lock(struct actor *actor, unsigned lock)
 {
     uint64_t owner = actor->holds[lock], token = chance(actor, 2) ? actor->tokens[lock] : 0;
     unsigned way = chance(actor, 100);
 
-    if (way < 50)
+    if (actor->expires[lock] && chance(actor, 8) == 0)
+        actor->holds[lock] = 0; /* its lease will end it */
+    else if (way < 50)
         unlock(actor, lock, owner, token);
     else if (way < 60)
         refresh(actor, lock, owner, token);
@@ -226,10 +232,8 @@ static void want_lock(struct actor *actor, unsigned lock)
         lock_some(actor, lock, 2, 0);
     else if (way < 84)
         lock_some(actor, lock, 2, 5);
-    else if (way < 87)
-        unlock(actor, lock, 0, 0);
-    else if (way < 90)
-        transfer(actor, lock, 0, 0);
+    else if (way < 90 && chance(actor, RARELY) == 0)
+        (way < 87 ? unlock : transfer)(actor, lock, 0, 0);
     else if (way < 94)
         unlock(actor, lock, actor->owner, actor->tokens[lock]);
     else if (way < 97 && actor->tokens[lock] != 0)

@@ -22,6 +22,7 @@ struct actor {
     unsigned seed;
     uint64_t owner;
     uint64_t holds[LOCKS]; /* as whom; 0 if not that we knew */
+    int expires[LOCKS];    /* these do by themselves */
     uint64_t tokens[LOCKS]; /* the last that it was told */
     uint64_t versions[KEYS]; /* the last that it saw */
     uint32_t writes;

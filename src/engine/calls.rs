@@ -16,6 +16,7 @@ use crate::{
         name::{LockId, Owner},
         request::{Denial, Grant, Reply, Request},
     },
+    mutant,
 };
 use std::{
     os::fd::RawFd,
@@ -146,6 +147,7 @@ impl Handle {
                 session.holdings().granted(&id, &to, &grant, asked_us, false);
                 match Granted::new(&grant, asked_us, false) {
                     Some(in_time) => Ok(in_time),
+                    None if mutant::on("late_transfer") => Err(Error::new(Code::NoLock, "its lease ran out")),
                     // It is done, and others may have seen it: to say now that there was no such lock would be wrong.
                     None => {
                         let renewed = self.renew(&session, &ids, &to, &[grant.token], deadline, inside)?.remove(0);

@@ -1,9 +1,12 @@
 //! One caller's request on its way to an answer.
 
 use super::{Engine, lock};
-use crate::model::{
-    error::{Code, Error},
-    request::{Outcome, Reply, Request},
+use crate::{
+    model::{
+        error::{Code, Error},
+        request::{Outcome, Reply, Request},
+    },
+    mutant,
 };
 use std::{
     sync::{Mutex, OnceLock},
@@ -132,6 +135,9 @@ impl Ticket {
 
     /// What is said of a call that may have been applied; a lock that it may have taken is given back.
     fn unknown(&self, engine: &Engine) -> Error {
+        if mutant::on("doubt_hidden") {
+            return Error::new(Code::Busy, "nothing was done, says the defect of a test");
+        }
         engine.attempts.withdraw(&self.request);
         let cure = match self.request {
             Request::Set(_) => "it is not sent again: dss_get tells what stands there",

@@ -5,7 +5,7 @@ use super::{
     order::{fences_hold, holds_exclude, numbers_grow},
     search::{Fault, check},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
 pub const LOCKS: u32 = 3;
 pub const KEYS: u32 = 2;
@@ -119,10 +119,16 @@ impl Record<'_> {
 }
 
 impl History {
-    pub fn read(bytes: &[u8], leases: Leases) -> History {
+    /// Of the file, which has room for many more, only the records that were taken are read.
+    pub fn read(path: &Path, leases: Leases) -> History {
         let mut history = History::default();
-        let taken = u64::from_ne_bytes(bytes[..8].try_into().unwrap()) as usize;
-        for record in bytes[HEAD_BYTES..].chunks_exact(RECORD_BYTES).take(taken).map(Record) {
+        let mut file = File::open(path).unwrap();
+        let mut head = [0; HEAD_BYTES];
+        file.read_exact(&mut head).unwrap();
+        let taken = u64::from_ne_bytes(head[..8].try_into().unwrap());
+        let mut bytes = Vec::new();
+        file.take(taken * RECORD_BYTES as u64).read_to_end(&mut bytes).unwrap();
+        for record in bytes.chunks_exact(RECORD_BYTES).map(Record) {
             if record.u32(0) >= CALLED {
                 history.add(&record, leases);
             }

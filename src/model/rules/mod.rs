@@ -63,7 +63,7 @@ enum State<'a> {
 impl<'a> State<'a> {
     fn of(record: &'a Option<Record>, tick: Tick) -> State<'a> {
         match record {
-            Some(Record::Entry(entry)) if entry.is_live(tick) => State::Held(entry),
+            Some(Record::Entry(entry)) if entry.is_live(tick) || mutant::on("lease_endless") => State::Held(entry),
             Some(Record::Entry(_)) => State::Free { end: End::Expired },
             Some(Record::Trace { end, .. }) => State::Free { end: *end },
             None => State::Free { end: End::Unlocked },
@@ -99,7 +99,9 @@ pub fn decide(request: &Request, records: &[Option<Record>], moment: &mut Moment
         Request::Withdraw { attempt, .. } => {
             // Also one whose lease is over: nobody knew of it, so nobody is told that it ended badly.
             let changes = records.iter().enumerate().filter_map(|(place, record)| match record {
-                Some(Record::Entry(entry)) if entry.attempt == *attempt => Some(undo(place, entry)),
+                Some(Record::Entry(entry)) if entry.attempt == *attempt || mutant::on("attempt_ignored") => {
+                    Some(undo(place, entry))
+                }
                 _ => None,
             });
             (changes.collect(), Ok(Reply::Withdrawn))
@@ -138,10 +140,10 @@ fn meant<'a>(id: &LockId, owner: &Option<Owner>, token: u64, state: &State<'a>) 
     match state {
         State::Free { end } => Err(Denial { error: texts::absent(id, *end), end: *end }),
         State::Held(entry) => match owner {
-            Some(owner) if entry.owner != *owner => {
+            Some(owner) if entry.owner != *owner && !mutant::on("owner_ignored") => {
                 Err(Denial { error: texts::foreign(id, owner, entry), end: entry.before })
             }
-            _ if token != 0 && entry.token != token => {
+            _ if token != 0 && entry.token != token && !mutant::on("token_ignored") => {
                 Err(Denial { error: texts::stale(id, token, entry), end: entry.before })
             }
             _ => Ok(entry),

@@ -56,7 +56,7 @@ pub fn take(wanted: &Wanted, states: &[State<'_>], moment: &mut Moment) -> (Vec<
 fn meet(wanted: &Wanted, state: &State<'_>) -> Met {
     match state {
         State::Free { .. } => Met::Free,
-        State::Held(entry) if entry.attempt == wanted.attempt => Met::Ours,
+        State::Held(entry) if entry.attempt == wanted.attempt && !mutant::on("fresh_attempt") => Met::Ours,
         State::Held(entry) if wanted.resume && entry.owner == wanted.owner => Met::Former,
         State::Held(_) if mutant::on("held_ignored") => Met::Free,
         State::Held(_) => Met::InTheWay,

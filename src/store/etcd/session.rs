@@ -17,7 +17,7 @@ use crate::{
         name::LockId,
         request::{Attempt, Outcome, Reply},
     },
-    sys,
+    mutant, sys,
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -88,7 +88,9 @@ impl Session {
     /// Makes the transaction one of this session.
     pub fn fence(&mut self, txn: &mut Txn) {
         self.number += 1;
-        txn.if_modified(&self.key, self.modified);
+        if !mutant::on("late_requests") {
+            txn.if_modified(&self.key, self.modified);
+        }
         txn.put(&self.key, format!("{} {}", today(), self.number).as_bytes(), 0);
     }
 
@@ -123,7 +125,9 @@ impl Session {
                 Ok(answer) => {
                     let pair = answer.found.first().and_then(|pairs| pairs.first());
                     self.see(pair);
-                    break pair.filter(|pair| number_of(&pair.value) == Some(number)).map(|pair| pair.modified);
+                    let was_done =
+                        |pair: &&Pair| number_of(&pair.value) == Some(number) && !mutant::on("answer_forgotten");
+                    break pair.filter(was_done).map(|pair| pair.modified);
                 }
                 Err(Trouble::Lost(_)) if clock::instant() < deadline => {}
                 Err(trouble) => {

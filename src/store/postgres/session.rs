@@ -17,6 +17,7 @@ use crate::{
         error::{Code, Error},
         request::{Attempt, Outcome, Request},
     },
+    mutant,
     store::Fault,
     sys,
 };
@@ -57,7 +58,7 @@ impl Session {
         }
         let (batch, answer) = self.ask(server, deadline)?;
         let Some(requests) = self.doubt.take() else { return Ok(None) };
-        if batch != self.batch || requests.is_empty() {
+        if batch != self.batch || requests.is_empty() || mutant::on("answer_forgotten") {
             return Ok(None);
         }
         let outcomes = answers::outcomes(&requests.iter().collect::<Vec<_>>(), &answer)

@@ -26,7 +26,7 @@ use crate::{
     mutant,
     store::{
         Fault,
-        desks::{ErrandNumber, Errands},
+        desks::{ErrandNumber, Errands, PATIENCE},
     },
 };
 use rusqlite::{Connection as Sql, FileControl, OpenFlags, config::DbConfig};
@@ -232,7 +232,10 @@ impl Connection {
         self.write_own_row(&moment, before, always, &errands.unlocked())?;
         let commit_begins = clock::instant();
         self.token_before_doubt.get_or_insert(before);
-        self.statements.commit.run(&self.sql, &[], drop_row).map_err(Failure::at_commit)?;
+        let committed = self.statements.commit.run(&self.sql, &[], drop_row).map_err(Failure::at_commit);
+        if !mutant::on("commit_swallowed") {
+            committed?;
+        }
         self.token_before_doubt = None;
         self.commit_takes = commit_begins.elapsed().min(LONGEST_COMMIT);
         // It is committed, so nothing may fail any more.
@@ -306,7 +309,13 @@ impl Connection {
             return values::set(&mut self.statements, &self.sql, setting, &lock, moment, &self.path);
         }
         let (changes, outcome) = decide(request, &records, moment);
+        if mutant::on("two_transactions") {
+            self.begin_anew()?;
+        }
         for change in changes {
+            if mutant::on("set_in_parts") {
+                self.begin_anew()?;
+            }
             match change {
                 Change::Put(place, record) => {
                     let lease = Lease::of(&record);
@@ -328,6 +337,9 @@ impl Connection {
     /// none, at a third less than to read first.
     fn take_what_is_not_there(&mut self, request: &Request, moment: &mut Moment) -> Result<Option<Outcome>, Stop> {
         let (Request::Lock(_), [id]) = (request, request.ids()) else { return Ok(None) };
+        if mutant::on("two_transactions") {
+            return Ok(None);
+        }
         let mut after = *moment;
         let (changes, outcome) = decide(request, &[None], &mut after);
         let [Change::Put(0, record)] = &changes[..] else { return Ok(None) };
@@ -337,6 +349,14 @@ impl Connection {
         }
         *moment = after;
         Ok(Some(outcome))
+    }
+
+    /// What only a defect does: others get between the two transactions.
+    fn begin_anew(&mut self) -> Result<(), Stop> {
+        self.statements.commit.run(&self.sql, &[], drop_row)?;
+        std::thread::sleep(2 * PATIENCE);
+        self.statements.begin.run(&self.sql, &[], drop_row)?;
+        Ok(())
     }
 
     fn records(&mut self, request: &Request) -> Result<Vec<Option<Record>>, Stop> {
