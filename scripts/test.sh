@@ -16,6 +16,7 @@ DSS_TEST_STORES=${DSS_TEST_STORES:-sqlite,memory,postgres,etcd}
 CARGO=${CARGO:-cargo}
 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 export DSS_TEST_STORES CARGO CARGO_TARGET_DIR
+export DSS_DEFECTS_TABLE="$CARGO_TARGET_DIR/test-logs/defects"
 export TERM=dumb CARGO_TERM_COLOR=never # Logs have no colours.
 
 logs=$CARGO_TARGET_DIR/test-logs
@@ -142,6 +143,23 @@ start_servers() {
     return "$status"
 }
 
+# Which defects the tests have noticed that must: one line for each defect and test, in $DSS_DEFECTS_TABLE.
+show_defects() {
+    echo "Defects, and the tests that noticed them:"
+    sort "$DSS_DEFECTS_TABLE" | awk '
+        { tests[$1] = tests[$1] " " $2 }
+        END { for (defect in tests) printf "    %-20s%s\n", defect, tests[defect] }' | sort
+}
+
+# Each switch in the sources has been on in a test that noticed it. Those of a store that is not tested can not be.
+all_defects_are_noticed() {
+    show_defects
+    [ "$DSS_TEST_STORES" = sqlite,memory,postgres,etcd ] || return 0
+    grep -rhoE 'mutant::on\("[a-z_]+"\)' src | cut -d'"' -f2 | sort -u >"$logs/defects.all"
+    cut -d' ' -f1 "$DSS_DEFECTS_TABLE" | sort -u | comm -23 "$logs/defects.all" - >"$logs/defects.missed"
+    [ ! -s "$logs/defects.missed" ] || { echo "Not noticed:" && cat "$logs/defects.missed" && return 1; }
+}
+
 begun=$(date +%s)
 rm -rf "$logs"
 mkdir -p "$logs"
@@ -165,9 +183,12 @@ step "warnings in the examples" make lint-c
 step "shellcheck" make lint-sh
 suite count_cargo "Rust tests" "$CARGO" test --profile tests --locked --no-fail-fast
 step "library with switchable defects" make mutants
+suite count_cargo "histories" env DSS_HISTORY_SECONDS="${DSS_HISTORY_SECONDS:-2}" "$CARGO" test --profile tests --locked \
+    --test histories -- --ignored --nocapture
 step "build of the C tests" build_c_tests
 suite count_ctest "C tests" ctest --test-dir "$c_tests" -j "$jobs" --output-on-failure -LE waits
 suite count_ctest "C tests that wait" ctest --test-dir "$c_tests" -j "$((jobs * 2))" --output-on-failure -L waits
+step "all defects are noticed" all_defects_are_noticed && show_defects
 step "instructions of a call" scripts/instructions.sh
 step "library with some of the stores" scripts/test_slim.sh
 step "install and uninstall" scripts/test_install.sh

@@ -26,6 +26,7 @@ struct Worker {
 }
 
 /// What happens while a history is made.
+#[derive(Clone, Copy)]
 struct Scene {
     kind: &'static str,
     /// As c_tests/history/faults.c names them.
@@ -144,6 +145,7 @@ fn what_processes_were_answered_has_one_order() {
     let kinds = kinds();
     for scene in SCENES.iter().filter(|scene| kinds.iter().any(|kind| kind == scene.kind)) {
         let name = format!("{} ({}), seed {seed}", scene.kind, scene.faults);
+        let seconds = if scene.faults.contains("restart") { 2.0 * seconds } else { seconds };
         let run = worker.run(scene, seed, seconds, None);
         let begin = Instant::now();
         let figures = run.history.judge().unwrap_or_else(|fault| {
@@ -153,27 +155,29 @@ fn what_processes_were_answered_has_one_order() {
         println!("{name}: answers {:?}", run.history.answers);
         fs::remove_file(&run.record).unwrap();
         // A history of nothing would have an order, too.
-        assert!(figures.grants > 20 && figures.ops > 200, "{figures:?}");
+        assert!(figures.grants > 5 && figures.ops > 100, "{figures:?}");
     }
 }
 
+const SQLITE: Scene = SCENES[0];
+const BAD_DISK: Scene = SCENES[1];
+const CUT_POSTGRES: Scene = Scene { kind: "postgres", faults: "cut" };
+const CUT_ETCD: Scene = Scene { kind: "etcd", faults: "cut" };
+
 /// A defect of the library, a scene in which it shows, and how many seconds of that: the shortest lease lasts one.
-const DEFECTS: [(&str, usize, f64); 15] = [
-    ("version_ignored", 0, 1.0),
-    ("version_reused", 0, 1.0),
-    ("guard_ignored", 0, 1.0),
-    ("token_reused", 0, 1.0),
-    ("token_ignored", 0, 1.0),
-    ("owner_ignored", 0, 1.0),
-    ("held_ignored", 0, 1.0),
-    ("two_transactions", 0, 1.0),
-    ("lease_early", 0, 3.0),
-    ("lease_endless", 0, 3.0),
-    ("doubt_hidden", 1, 1.0),
-    ("commit_swallowed", 1, 1.0),
-    ("answer_forgotten", 3, 1.0),
-    ("answer_forgotten", 5, 1.0),
-    ("guess_unchecked", 5, 1.0),
+const DEFECTS: [(&str, Scene, f64); 12] = [
+    ("version_reused", SQLITE, 1.0),
+    ("guard_ignored", SQLITE, 1.0),
+    ("token_reused", SQLITE, 1.0),
+    ("held_ignored", SQLITE, 1.0),
+    ("two_transactions", SQLITE, 1.0),
+    ("lease_early", SQLITE, 3.0),
+    ("doubt_hidden", CUT_POSTGRES, 1.0),
+    ("commit_swallowed", BAD_DISK, 1.0),
+    ("answer_forgotten", CUT_POSTGRES, 1.0),
+    ("answer_forgotten", CUT_ETCD, 1.0),
+    ("guess_unchecked", CUT_ETCD, 1.0),
+    ("attempt_ignored", CUT_ETCD, 1.0),
 ];
 
 /// The whole can fail: each of these defects of the library shows within a few runs. `make mutants` builds it.
@@ -183,12 +187,12 @@ fn defects_are_seen() {
     let library = env::var_os("DSS_HISTORY_MUTANTS").map_or_else(mutants, PathBuf::from);
     let worker = Worker::build(&library);
     let kinds = kinds();
-    for (defect, scene, seconds) in DEFECTS.map(|(defect, scene, seconds)| (defect, &SCENES[scene], seconds)) {
+    for (defect, scene, seconds) in &DEFECTS {
         if !kinds.iter().any(|kind| kind == scene.kind) {
             continue;
         }
         let fault = (1..=MOST_HISTORIES).find_map(|seed| {
-            let run = worker.run(scene, seed, seconds, Some(defect));
+            let run = worker.run(scene, seed, *seconds, Some(defect));
             fs::remove_file(&run.record).unwrap();
             Some((seed, run.history.judge().err()?))
         });

@@ -55,9 +55,11 @@ static void cut(struct crowd *crowd, unsigned *seed)
     static const int lasting[] = {PROXY_SILENT, PROXY_REFUSE, PROXY_DOWN};
 
     (void)crowd;
-    if (below(seed, 4) != 0) {
-        proxy_arm(&proxy, once[below(seed, COUNT(once))], (long)below(seed, 20), (long)below(seed, 500));
-        pause_ms(below(seed, 30));
+    if (below(seed, 6) != 0) {
+        for (unsigned times = below(seed, 20); times > 0; times--) {
+            proxy_arm(&proxy, once[below(seed, COUNT(once))], (long)below(seed, 5), (long)below(seed, 400));
+            pause_ms(below(seed, 10));
+        }
         return;
     }
     proxy_arm(&proxy, lasting[below(seed, COUNT(lasting))], 0, 0);
