@@ -4,6 +4,7 @@
 #   make demo        build, install into a private folder, run the examples on a SQLite file
 #   make test        everything that is tested; the last line counts what passed and failed
 #   make torture     the same questions asked for long, with rising seeds: DSS_TORTURE_MINUTES=30 FIRST_SEED=1
+#   make soak        half an hour of work on each store while things break; what grows is told: DSS_SOAK_MINUTES=30
 #   make bench       what calls cost, beside hand-written C on the same SQLite or server, and others: tables, CSV, a picture
 #   make install     PREFIX=/usr/local LIBDIR=$(PREFIX)/lib INCLUDEDIR=$(PREFIX)/include DESTDIR=
 #   make uninstall   the same variables; folders stay
@@ -35,7 +36,7 @@ BUILT := $(OUT)/libdss.built
 
 SOURCES := Cargo.toml Cargo.lock $(wildcard build.rs cbindgen.toml .cargo/config.toml) $(shell find src -type f)
 
-.PHONY: build demo test torture bench install uninstall fmt lint lint-fmt lint-clippy lint-c lint-sh mutants clean help
+.PHONY: build demo test torture soak bench install uninstall fmt lint lint-fmt lint-clippy lint-c lint-sh mutants clean help
 .DELETE_ON_ERROR:
 
 # Cargo knows best what is out of date, so `make build` always asks it.
@@ -56,6 +57,9 @@ test:
 
 torture: build
 	scripts/torture.sh $(FIRST_SEED)
+
+soak: build
+	scripts/soak.sh
 
 bench: build
 	scripts/bench.sh

@@ -18,13 +18,15 @@ static uint64_t now_ns(void)
 
 int is_over(void)
 {
-    return atomic_load(&records->stop) || atomic_load(&records->taken) + 2 * MOST * MOST > PLACES;
+    int is_full = records->ring == 0 && atomic_load(&records->taken) + 2 * MOST * MOST > PLACES;
+
+    return is_full || atomic_load(&records->stop);
 }
 
 /* Notes what is about to be asked. */
 static struct record *begin(struct record asked)
 {
-    uint64_t place = atomic_fetch_add(&records->taken, 1);
+    uint64_t taken = atomic_fetch_add(&records->taken, 1), place = records->ring == 0 ? taken : taken % records->ring;
     struct record *record = &records->all[place];
 
     CHECK(place < PLACES);
@@ -275,6 +277,8 @@ void *act(void *arg)
 
     while (!is_over()) {
         one_call(actor);
+        if (records->rest_us != 0)
+            nanosleep(&(struct timespec){0, (long)records->rest_us * 1000}, NULL);
         if (actor->handle == &actor->own && chance(actor, 200) == 0) {
             dss_fini(&actor->own);
             open_store(&actor->own, actor->seed);

@@ -36,7 +36,9 @@ struct records {
     _Atomic uint64_t taken;
     _Atomic uint32_t stop;
     _Atomic uint32_t disk_fails; /* in how many of a thousand writes and flushes */
-    uint32_t reserved[12];
+    uint32_t ring;               /* nobody reads what is recorded: so many places are used over and over */
+    uint32_t rest_us;            /* how long a thread rests after a call */
+    uint32_t reserved[10];
     struct record all[PLACES];
 };
 
