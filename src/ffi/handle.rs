@@ -48,11 +48,14 @@ pub struct dss_handle {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
     // SAFETY: the handle is NULL or a struct of the caller's.
-    unsafe {
-        open(handle, || match sys::environment(c"DSS_URI") {
-            Some(uri) => Uri::parse(uri.as_bytes()),
-            None => default_file().map(|path| Uri::file(path, MODE_DEFAULT)),
-        })
+    unsafe { open(handle, default_uri) }
+}
+
+/// The store that dss_init() opens.
+pub fn default_uri() -> Result<Uri, Error> {
+    match sys::environment(c"DSS_URI") {
+        Some(uri) => Uri::parse(uri.as_bytes()),
+        None => default_file().map(|path| Uri::file(path, MODE_DEFAULT)),
     }
 }
 
