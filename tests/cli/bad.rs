@@ -85,3 +85,31 @@ fn a_file_that_can_not_be_used_is_said_to_be_so() {
         assert_eq!(said.err.lines().count(), 1, "{said:?}");
     }
 }
+
+/// The page names each command, option and exit code that there is.
+#[test]
+fn the_manual_page_has_all_that_the_command_has() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/dss.1")).unwrap().replace('\\', "");
+    let help = dss("memory:", &["--help"]).ok();
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .collect();
+    assert!(commands.len() > 12, "{help}");
+    for name in commands {
+        assert!(page.contains(&format!("dss {name}")), "{name} is not in dss.1");
+        let options = dss("memory:", &[name, "--help"]).ok();
+        for option in options.split(|letter: char| !(letter.is_alphanumeric() || letter == '-')) {
+            if option.starts_with("--") && option.len() > 3 && option != "--help" {
+                assert!(page.contains(option), "{name} has {option}, which is not in dss.1");
+            }
+        }
+    }
+    for code in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "122", "125", "126", "127", "130"] {
+        assert!(page.contains(&format!(".B {code}\n")), "exit code {code} is not in dss.1");
+    }
+}
