@@ -1,7 +1,10 @@
 //! What a dss store looks like as a SQLite database, and all of its SQL.
 
 use super::place::PathText;
-use crate::model::error::{Code, Error};
+use crate::{
+    model::error::{Code, Error},
+    mutant,
+};
 use rusqlite::{Connection, config::DbConfig};
 use std::path::Path;
 
@@ -76,7 +79,11 @@ pub fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
-    connection.execute_batch(PRAGMAS)
+    connection.execute_batch(PRAGMAS)?;
+    if mutant::on("no_flush") {
+        connection.execute_batch("PRAGMA synchronous = OFF")?;
+    }
+    Ok(())
 }
 
 /// The same for a connection that reads lists. It never moves the log into the database.
