@@ -16,7 +16,8 @@
 const char *const recorder_suffix[NAMES] = { "", "-wal", "-journal" };
 
 static struct recording *recording;
-static int moments_left;
+static int moments_left, operations_left;
+static enum operation last_kind;
 
 struct recording *recorder_begin(const char *folder)
 {
@@ -44,6 +45,12 @@ uint64_t recorder_tick(void)
 void recorder_die_after(int moments)
 {
     moments_left = moments;
+}
+
+void recorder_die_after_operation(enum operation kind, int n)
+{
+    last_kind = kind;
+    operations_left = n;
 }
 
 static void pass_moment(void)
@@ -89,6 +96,8 @@ static long end(struct op *op, long result)
         if (result < 0)
             abort(); /* no test with this record lets the disk fail */
         op->end = recorder_tick();
+        if (op->kind == last_kind && operations_left > 0 && --operations_left == 0)
+            kill(getpid(), SIGKILL);
         pass_moment();
     }
     errno = error;
@@ -195,7 +204,9 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset)
 
 int ftruncate(int fd, off_t length)
 {
-    return (int)end(begin_on(OP_TRUNCATE, fd, (uint64_t)length), syscall(SYS_ftruncate, fd, length));
+    struct op *op = begin_on(OP_TRUNCATE, fd, (uint64_t)length);
+
+    return (int)end(op, syscall(SYS_ftruncate, fd, length));
 }
 
 int ftruncate64(int fd, off64_t length)

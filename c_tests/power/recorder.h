@@ -60,4 +60,7 @@ uint64_t recorder_tick(void);
  */
 void recorder_die_after(int moments);
 
+/* The same, right after the n-th operation of this kind: after a write, before what it has written is flushed. */
+void recorder_die_after_operation(enum operation kind, int n);
+
 #endif
