@@ -454,13 +454,15 @@ fn not_opened(error: &rusqlite::Error, place: &Place, path: &str) -> Fault {
 
 /// SQLite takes a file that it can't look at for one that was moved.
 fn seen_anew(fault: Fault, place: &Place) -> Fault {
-    match fault {
-        Fault::Failed(error) if error.code == Code::Moved && place.check().is_ok() => {
-            let text = format!("{} could not be looked at: try again", place.path.shown());
-            Fault::Failed(Error::new(Code::Io, text))
-        }
-        fault => fault,
+    let Fault::Failed(error) = fault else { return fault };
+    if error.code != Code::Moved {
+        return Fault::Failed(error);
     }
+    Fault::Failed(
+        place.check().err().unwrap_or_else(|| {
+            Error::new(Code::Io, format!("{} could not be looked at: try again", place.path.shown()))
+        }),
+    )
 }
 
 pub fn drop_row(_: &Row) {}
