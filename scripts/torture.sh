@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 DSS_TEST_STORES=${DSS_TEST_STORES:-sqlite,memory,postgres,etcd}
 DSS_HISTORY_SECONDS=${DSS_HISTORY_SECONDS:-10}
-DSS_TORTURE_STAGES=${DSS_TORTURE_STAGES:-histories power_cuts failing_calls}
+DSS_TORTURE_STAGES=${DSS_TORTURE_STAGES:-histories power_cuts failing_calls fuzzing}
 export DSS_TEST_STORES DSS_HISTORY_SECONDS
 
 # Starts itself again beside the servers that the stores need.
@@ -49,6 +49,11 @@ power_cuts() {
 # All of them take ten minutes, so each round takes some by chance.
 failing_calls() {
     "$c_tests/failing/sweep" sample "$1" 2000
+}
+
+# A minute for each target and round; what was found in one round is where the next one begins.
+fuzzing() {
+    scripts/fuzz.sh 60 "$1"
 }
 
 # ---- All of it -------------------------------------------------------------------------------------------------------
