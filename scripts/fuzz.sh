@@ -40,7 +40,20 @@ say() {
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out/logs/$1")
     coverage=$(grep -o 'cov: [0-9]*' "$out/logs/$1" | tail -n 1)
     echo "$1: $runs inputs, $coverage, corpus of $(find "fuzz/corpus/$1" -type f | wc -l)"
-    [ -z "${DSS_FUZZ_KEEP:-}" ] || "$out/bin/$1" -merge=1 "fuzz/corpus/$1" "$out/found/$1" >/dev/null 2>&1
+    [ -z "${DSS_FUZZ_KEEP:-}" ] || keep "$1"
+}
+
+# The inputs that together reach all that was reached, of these the 300 shortest.
+keep() {
+    rm -rf "$out/kept"
+    mkdir -p "$out/kept"
+    "$out/bin/$1" -set_cover_merge=1 "$out/kept" "fuzz/corpus/$1" "$out/found/$1" >/dev/null 2>&1
+    rm -rf "fuzz/corpus/$1"
+    mkdir "fuzz/corpus/$1"
+    # shellcheck disable=SC2012 # The names are numbers.
+    ls -Sr "$out/kept" | head -n 300 | while read -r name; do
+        cp "$out/kept/$name" "fuzz/corpus/$1/"
+    done
 }
 
 mkdir -p "$out/found/planted"
