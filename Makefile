@@ -86,12 +86,14 @@ uninstall:
 
 fmt:
 	$(CARGO) fmt --all
+	cd fuzz && $(CARGO) fmt --all
 
 lint: lint-fmt lint-clippy lint-c lint-sh
 
 lint-fmt:
 	@scripts/need.sh cargo-fmt
 	$(CARGO) fmt --all --check
+	cd fuzz && $(CARGO) fmt --all --check
 
 # In the release profile, because there SQLite's C code is compiled already.
 lint-clippy:

@@ -129,8 +129,8 @@
  *     -ECHILD           a memory: handle in a forked child, or a process that _Fork(3) or clone(2) made
  *     -EINTR            in the child, if a signal handler forked this process during the call: call again there; in the
  *                       parent the call goes on. Also where a call says so itself
- *     -ENOMEM           no memory for SQLite, for the server or for an output, or no thread for
- *                       DSS_LOCK_KEEPALIVE: raise the limit (where libdss itself has no memory, the process ends)
+ *     -ENOMEM           no memory, or no thread for DSS_LOCK_KEEPALIVE: raise the limit. A call that has begun uses a reserve;
+ *                       the process ends only if that is not enough
  *     -ENOTRECOVERABLE  a defect inside the library was contained: dss_fini() each handle of the store, then dss_init()
  *                       again; please report it
  *

@@ -192,5 +192,6 @@ step "all defects are noticed" all_defects_are_noticed && show_defects
 step "instructions of a call" scripts/instructions.sh
 step "library with some of the stores" scripts/test_slim.sh
 step "install and uninstall" scripts/test_install.sh
+step "fuzzing" scripts/fuzz.sh "${DSS_FUZZ_SECONDS:-60}"
 step "demo" make demo
 finish

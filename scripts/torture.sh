@@ -1,16 +1,17 @@
 #!/bin/sh
-# Makes histories on the release library and judges them (tests/histories.rs), with one seed after the other, until the time is up
-# or one can't have been; docs/reliability.md says what that shows.
+# Asks for long what `make test` asks for a moment, with one seed after the other, until the time is up or something has failed;
+# docs/reliability.md says what each stage shows.
 #
 #   torture.sh [FIRST_SEED]
 #
-# DSS_TORTURE_MINUTES (30) says how long, DSS_HISTORY_SECONDS (10) how long each history of each store takes, DSS_TEST_STORES on
-# which stores. A run that fails says how to judge its record again.
+# DSS_TORTURE_MINUTES (30) says how long, DSS_TEST_STORES on which stores, DSS_TORTURE_STAGES which stages (all), and
+# DSS_HISTORY_SECONDS (10) how long each history of each store takes. A run that fails says how it can be looked at again.
 set -eu
 cd "$(dirname "$0")/.."
 
 DSS_TEST_STORES=${DSS_TEST_STORES:-sqlite,memory,postgres,etcd}
 DSS_HISTORY_SECONDS=${DSS_HISTORY_SECONDS:-10}
+DSS_TORTURE_STAGES=${DSS_TORTURE_STAGES:-histories power_cuts failing_calls fuzzing}
 export DSS_TEST_STORES DSS_HISTORY_SECONDS
 
 # Starts itself again beside the servers that the stores need.
@@ -21,25 +22,58 @@ if [ -z "${DSS_TORTURE_INSIDE:-}" ]; then
     [ -z "$servers" ] || exec scripts/servers.sh run $servers -- "$PWD/scripts/torture.sh" "$@"
 fi
 
-seed=${1:-1}
-minutes=${DSS_TORTURE_MINUTES:-30}
-begun=$(date +%s)
-end=$((begun + minutes * 60))
+target=${CARGO_TARGET_DIR:-$PWD/target}
+c_tests=$target/torture
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-"${CARGO:-cargo}" test --profile tests --locked --no-run --test histories
+said=$(mktemp)
+trap 'rm -f "$log" "$said"' EXIT
 
-count=0
+build() {
+    "${CARGO:-cargo}" test --profile tests --locked --no-run --test histories
+    cmake -S c_tests -B "$c_tests" -DDSS_LIB_DIR="$target/release" -DDSS_INCLUDE_DIR="$PWD/include" >/dev/null
+    cmake --build "$c_tests" -j "$(nproc)" --target power_cut --target sweep >/dev/null
+}
+
+# ---- The stages: each does one round with a seed, and prints a line or some ---------------------------------------------
+
+histories() {
+    DSS_HISTORY_SEED=$1 "${CARGO:-cargo}" test -q --profile tests --locked --test histories -- --ignored --nocapture \
+        what_processes >"$log" 2>&1 || { cat "$log" && return 1; }
+    grep 'judged in' "$log"
+}
+
+power_cuts() {
+    "$c_tests/power/power_cut" 10000 "$1"
+}
+
+# All of them take ten minutes, so each round takes some by chance.
+failing_calls() {
+    "$c_tests/failing/sweep" sample "$1" 2000
+}
+
+# A minute for each target and round; what was found in one round is where the next one begins.
+fuzzing() {
+    scripts/fuzz.sh 60 "$1"
+}
+
+# ---- All of it -------------------------------------------------------------------------------------------------------
+
+seed=${1:-1}
+begun=$(date +%s)
+end=$((begun + ${DSS_TORTURE_MINUTES:-30} * 60))
+build
+rounds=0
 while [ "$(date +%s)" -lt "$end" ]; do
-    if ! DSS_HISTORY_SEED=$seed "${CARGO:-cargo}" test -q --profile tests --locked --test histories -- --ignored --nocapture \
-        what_processes >"$log" 2>&1; then
-        cat "$log"
-        echo "failed with seed $seed after $(($(date +%s) - begun)) s"
-        exit 1
-    fi
-    count=$((count + 1))
-    echo "$(($(date +%s) - begun)) s of $((minutes * 60)):"
-    grep 'judged in' "$log" | sed 's/^/    /'
+    for stage in $DSS_TORTURE_STAGES; do
+        if ! "$stage" "$seed" >"$said" 2>&1; then
+            cat "$said"
+            echo "failed: $stage with seed $seed, after $(($(date +%s) - begun)) s"
+            exit 1
+        fi
+        sed "s/^/    $stage: /" "$said"
+    done
+    rounds=$((rounds + 1))
+    echo "$(($(date +%s) - begun)) s of $((end - begun)): seed $seed passed"
     seed=$((seed + 1))
 done
-echo "$count seeds passed, each on $DSS_TEST_STORES"
+echo "$rounds seeds passed, each on $DSS_TEST_STORES: $DSS_TORTURE_STAGES"

@@ -2,7 +2,7 @@
 
 use crate::{model::lock::Tick, mutant, sys};
 use std::{
-    fs,
+    fs, io,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -34,8 +34,15 @@ pub struct LeaseClock {
 }
 
 impl LeaseClock {
-    pub fn of_host() -> LeaseClock {
-        LeaseClock { boot: boot_number(), offset_us: namespace_offset_us() }
+    /// Fails where the system does not tell now what it would tell another process: with another boot's number, the leases of
+    /// all others would be over for this one, and its own for them.
+    pub fn of_host() -> io::Result<LeaseClock> {
+        Ok(LeaseClock { boot: boot_number()?, offset_us: namespace_offset_us()? })
+    }
+
+    /// For leases that no other process sees.
+    pub fn of_process() -> LeaseClock {
+        LeaseClock { boot: 1, offset_us: 0 }
     }
 
     pub fn now(&self) -> Tick {
@@ -43,25 +50,33 @@ impl LeaseClock {
     }
 }
 
+/// What /proc tells; nothing where it is not mounted, or does not have that. Whatever else fails passes by.
+fn of_proc<T: Default>(told: io::Result<T>) -> io::Result<T> {
+    match told {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        told => told,
+    }
+}
+
 /// Half of the random id that the kernel takes at each boot: as good as the whole at telling two boots apart.
-fn boot_number() -> i64 {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+fn boot_number() -> io::Result<i64> {
+    let text = of_proc(fs::read_to_string("/proc/sys/kernel/random/boot_id"))?;
     if mutant::on("boot_id") {
-        return 1;
+        return Ok(1);
     }
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(16).collect();
-    u64::from_str_radix(&digits, 16).unwrap_or(0) as i64
+    Ok(u64::from_str_radix(&digits, 16).unwrap_or(0) as i64)
 }
 
 /// The kernel shows the offsets of the namespace that children will be in; only after unshare(2) is that another one than
 /// the process's own, and then the first namespace of all is the one that it was in, as good as always.
-fn namespace_offset_us() -> i64 {
-    let namespace = |name| fs::read_link(format!("/proc/self/ns/{name}")).ok();
-    if namespace("time") != namespace("time_for_children") || mutant::on("time_namespace") {
-        return 0;
+fn namespace_offset_us() -> io::Result<i64> {
+    let namespace = |name| of_proc(fs::read_link(format!("/proc/self/ns/{name}")));
+    if namespace("time")? != namespace("time_for_children")? || mutant::on("time_namespace") {
+        return Ok(0);
     }
-    let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
-    offsets.lines().find_map(offset_of_boottime).unwrap_or(0)
+    let offsets = of_proc(fs::read_to_string("/proc/self/timens_offsets"))?;
+    Ok(offsets.lines().find_map(offset_of_boottime).unwrap_or(0))
 }
 
 /// A line of /proc/PID/timens_offsets: `boottime      86400         0`, seconds and nanoseconds.
@@ -89,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_clock_of_leases_goes_on() {
-        let clock = LeaseClock::of_host();
+        let clock = LeaseClock::of_host().unwrap();
         let before = clock.now();
         assert!(before.boot != 0 && before.us > 0);
         assert!(clock.now().us >= before.us && clock.now().boot == before.boot);

@@ -18,6 +18,9 @@ mod clock;
 pub mod engine;
 #[allow(unsafe_code)]
 pub mod ffi;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod model;
 mod mutant;
 pub mod store;

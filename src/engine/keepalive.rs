@@ -15,7 +15,7 @@ use crate::{
         request::{Reply, Request},
     },
     mutant,
-    sys::{futex::Bell, panics, signals},
+    sys::{futex::Bell, panics, reserve, signals},
 };
 use std::{
     mem, ptr,
@@ -64,6 +64,8 @@ pub fn start(handle: &Handle, _inside: &Inside) -> Result<(), Error> {
     if handle.is_closed() {
         return Err(handle::not_open());
     }
+    // A thread takes memory for itself when it begins, and ends the process if there is none.
+    reserve::room_for(reserve::FOR_THREAD)?;
     let control = Arc::<Control>::default();
     let of_thread = control.clone();
     let builder = thread::Builder::new().name("dss-keepalive".into()).stack_size(STACK);

@@ -11,7 +11,7 @@ use crate::{
         error::{Code, Error},
         name::{KEY_MAX, LOCK_ID_MAX, LockId, NOTE_MAX, Note, OWNER_MAX, Owner, StateKey, check_count, check_ids},
     },
-    sys::{panics, signals::NotCancelled},
+    sys::{panics, reserve, signals::NotCancelled},
 };
 use std::{
     cell::RefCell,
@@ -43,8 +43,11 @@ impl Answer for c_int {
 
 /// Runs the body of an exported function. Gives its answer, or a negative errno.
 pub fn call<T: Answer>(body: impl FnOnce() -> Result<T, Error>) -> c_int {
+    if !reserve::admits_thread(|| LAST_ERROR.try_with(|_| ()).unwrap_or_default()) {
+        return -libc::ENOMEM;
+    }
     let _not_cancelled = NotCancelled::begin();
-    contain(body).map_or_else(fail, T::code)
+    contain(|| reserve::check().and_then(|()| body())).map_or_else(fail, T::code)
 }
 
 /// The same for a function that has nothing to return: whatever fails leaves no trace.
@@ -110,6 +113,9 @@ fn fail(error: Error) -> c_int {
 
 /// The calling thread's last failure; valid until its next one.
 pub fn last_error() -> *const c_char {
+    if reserve::has_refused_thread() {
+        return c"no memory for this thread's first call: free some, or raise the limit".as_ptr();
+    }
     LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }
 

@@ -11,7 +11,7 @@ use crate::{
         name::KEY_MAX,
         state::{Fence, Guard, KeyInfo, VALUE_MAX},
     },
-    sys::panics,
+    sys::{panics, reserve},
 };
 use std::{
     ffi::{c_char, c_int, c_void},
@@ -213,10 +213,18 @@ unsafe fn read_value(value: *const c_void, len: usize) -> Result<Option<Arc<[u8]
             let text = format!("value is NULL, but len is {len}: give a value, or 0 to delete");
             Err(Error::new(Code::Invalid, text))
         }
-        // SAFETY: as the caller says; not NULL.
-        (false, _) => Ok(Some(unsafe { std::slice::from_raw_parts(value.cast::<u8>(), len) }.into())),
+        (false, _) => {
+            if len > LARGE {
+                reserve::room_for(2 * len)?;
+            }
+            // SAFETY: as the caller says; not NULL.
+            Ok(Some(unsafe { std::slice::from_raw_parts(value.cast::<u8>(), len) }.into()))
+        }
     }
 }
+
+/// What is longer may find no room in the reserve of memory.
+const LARGE: usize = 16 << 10;
 
 /// # Safety
 /// `given` is NULL or points to a struct of the size that it says, whose names are NULL or strings.

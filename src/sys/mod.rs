@@ -13,6 +13,7 @@ pub mod mapping;
 pub mod panics;
 #[cfg(any(feature = "postgres", feature = "etcd"))]
 pub mod poll;
+pub mod reserve;
 pub mod signals;
 #[cfg(feature = "etcd")]
 pub mod socket;
@@ -146,6 +147,11 @@ pub fn check_writable(path: &Path) -> io::Result<()> {
     let want = libc::R_OK | libc::W_OK | if folder { libc::X_OK } else { 0 };
     // SAFETY: the path ends with NUL.
     checked(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), want, libc::AT_EACCESS) })
+}
+
+pub fn set_errno(errno: i32) {
+    // SAFETY: glibc gives the address of this thread's own errno.
+    unsafe { *libc::__errno_location() = errno };
 }
 
 /// Moves a descriptor that was just opened out of 0 to 2, which a daemon may have closed and others write to. A failed

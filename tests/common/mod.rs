@@ -1,6 +1,8 @@
 //! The C interface as Rust tests use it, and the stores to run them on.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod calls;
+
 use dss::ffi::{
     handle::{dss_fini, dss_handle, dss_init_uri},
     list::{dss_filter, dss_lock_clean, dss_lock_info, dss_lock_list},

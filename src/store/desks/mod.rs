@@ -238,3 +238,11 @@ impl Desks {
 fn bit(place: usize) -> u32 {
     1 << (place % u32::BITS as usize)
 }
+
+/// For fuzzing: requests that another process has left.
+#[cfg(feature = "fuzzing")]
+pub fn read_requests(mut bytes: &[u8]) {
+    while let Some(request) = codec::decode(&mut bytes) {
+        assert!(!request.ids().is_empty());
+    }
+}

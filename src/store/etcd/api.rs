@@ -255,7 +255,7 @@ fn number(value: &Value) -> i64 {
     value.as_str().map_or_else(|| value.as_i64().unwrap_or(0), |text| text.parse().unwrap_or(0))
 }
 
-fn answer(value: &Value) -> Result<Answer, Trouble> {
+pub(super) fn answer(value: &Value) -> Result<Answer, Trouble> {
     let responses = value["responses"].as_array().map_or(&[][..], |list| &list[..]);
     let ranges = responses.iter().map(|response| &response["response_range"]).filter(|range| range.is_object());
     let found = ranges.map(pairs).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;

@@ -265,3 +265,22 @@ impl Drop for Etcd {
         table.close_queue(deadline);
     }
 }
+
+/// For fuzzing: an answer of the gateway, up to the locks in it.
+#[cfg(feature = "fuzzing")]
+pub fn read_answer(bytes: &[u8]) {
+    let Ok(value) = serde_json::from_slice(bytes) else { return };
+    let Ok(answer) = api::answer(&value) else { return };
+    let id = crate::model::name::LockId::new(b"drive").expect("the name is good");
+    answer.found.iter().flatten().for_each(|pair| drop(known::Seen::of(&id, Some(pair))));
+}
+
+/// For fuzzing: what stands under a key, which must be written as it was read.
+#[cfg(feature = "fuzzing")]
+pub fn read_record(id: &crate::model::name::LockId, key: &crate::model::name::StateKey, bytes: &[u8]) {
+    if let Ok(stored) = codec::decode(id, bytes, 7) {
+        let again = codec::encode(&stored);
+        assert!(codec::decode(id, &again, 7).is_ok_and(|read| codec::encode(&read) == again));
+    }
+    let _ = (codec::decode_value(key, bytes), codec::decode_size(key, bytes));
+}

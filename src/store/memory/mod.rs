@@ -51,7 +51,7 @@ impl Default for Memory {
     fn default() -> Memory {
         Memory {
             table: Arc::default(),
-            clock: LeaseClock::of_host(),
+            clock: LeaseClock::of_process(),
             waiters: Arc::new(Waiters::of_process()),
             changes: Arc::default(),
         }

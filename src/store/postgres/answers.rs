@@ -75,8 +75,8 @@ fn refused<'a>(wanted: &Arc<Wanted>, places: impl Iterator<Item = &'a str>, tick
         }
     }
     if held.is_empty() {
-        let text =
-            format!("lock {} is free, but others wait for it longer", wanted.ids[which.trailing_zeros() as usize]);
+        let free = wanted.ids.get(which.trailing_zeros() as usize)?;
+        let text = format!("lock {free} is free, but others wait for it longer");
         return Some(Ok(Reply::Refused(InTheWay { which, free_in_us: None, error: Error::new(Code::Held, text) })));
     }
     let ids = held.iter().map(|place| wanted.ids[*place].clone()).collect();
@@ -163,4 +163,29 @@ fn entry_of(text: &str) -> Option<Entry> {
 pub fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     hex.as_bytes().chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{name::LockId, request::Turn};
+
+    /// An answer that refuses locks and names none of them, as no function of ours gives it, was a panic that closed the handle.
+    #[test]
+    fn a_refusal_of_nothing_is_no_answer() {
+        let wanted = Wanted {
+            ids: vec![LockId::new(b"drive").unwrap()],
+            owner: Owner::new(b"ann").unwrap(),
+            client: "host:1:program".into(),
+            attempt: Attempt([7; 16]),
+            ttl_ms: 0,
+            note: Note::new(b"").unwrap(),
+            any: false,
+            resume: false,
+            turn: Turn::Now,
+        };
+        let request = Request::Lock(Arc::new(wanted));
+        assert!(outcomes(&[&request], "1|h").is_none() && outcomes(&[&request], "1|h;7").is_none());
+        assert!(matches!(&outcomes(&[&request], "1|h;0").unwrap()[..], [Ok(Reply::Refused(_))]));
+    }
 }

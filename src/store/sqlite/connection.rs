@@ -4,7 +4,7 @@ use super::{
     errors::Failure,
     file_locks::Joined,
     opening::{admit, make_alone},
-    place::{PathText, Place},
+    place::{self, PathText, Place},
     pulse::IndexHeader,
     rows::{self, Lease},
     schema,
@@ -28,6 +28,7 @@ use crate::{
         Fault,
         desks::{ErrandNumber, Errands, PATIENCE},
     },
+    sys,
 };
 use rusqlite::{Connection as Sql, FileControl, OpenFlags, config::DbConfig};
 use std::{
@@ -109,17 +110,20 @@ impl Connection {
         // The file exists: SQLite must never make one in its place, nor follow a link to another.
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let sql = Sql::open_with_flags(&place.path, flags).map_err(|error| Failure::at_open(&error).fault(&path))?;
-        admit(&sql, place, &path).map_err(|stop| stop.fault(&path))?;
+        let sql = Sql::open_with_flags(&place.path, flags).map_err(|error| not_opened(&error, place, &path))?;
+        admit(&sql, place, &path).map_err(|stop| seen_anew(stop.fault(&path), place))?;
         // A process that was killed may have left commits in the log that it had not flushed: no answer rests on them before.
         vfs::flush_log(&sql).map_err(|error| {
             Fault::Failed(Error::new(Code::Io, format!("{path}: the log can't be flushed: {error}")))
         })?;
-        let watch = Watch::begin(place);
+        let watch = Watch::begin(place).map_err(Fault::Failed)?;
         // SAFETY: the statements stand before the connection in the one struct that has both.
         #[allow(unsafe_code)]
         let statements = unsafe { Statements::prepare(&sql) }.map_err(|failure| failure.fault(&path))?;
-        let clock = LeaseClock::of_host();
+        let clock = LeaseClock::of_host().map_err(|error| {
+            let text = format!("{path} can't be opened: the clock of its leases can't be read in /proc: {error}");
+            Fault::Failed(Error::new(Code::of_errno(error.raw_os_error().unwrap_or(0)), text))
+        })?;
         let mut connection = Connection {
             statements,
             sql,
@@ -437,6 +441,28 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.pulse.iter().for_each(|pulse| pulse.end());
     }
+}
+
+/// Where the file can't be written, that is why.
+fn not_opened(error: &rusqlite::Error, place: &Place, path: &str) -> Fault {
+    let failure = Failure::at_open(error);
+    match sys::check_writable(&place.path) {
+        Err(cause) => Fault::Failed(place::at(&place.path, "can't be written", &cause)),
+        Ok(()) => failure.fault(path),
+    }
+}
+
+/// SQLite takes a file that it can't look at for one that was moved.
+fn seen_anew(fault: Fault, place: &Place) -> Fault {
+    let Fault::Failed(error) = fault else { return fault };
+    if error.code != Code::Moved {
+        return Fault::Failed(error);
+    }
+    Fault::Failed(
+        place.check().err().unwrap_or_else(|| {
+            Error::new(Code::Io, format!("{} could not be looked at: try again", place.path.shown()))
+        }),
+    )
 }
 
 pub fn drop_row(_: &Row) {}

@@ -1,5 +1,6 @@
 //! From SQLite's codes to ours: one table.
 
+use super::vfs;
 use crate::{
     model::error::{Code, Error},
     store::Fault,
@@ -51,6 +52,7 @@ impl Failure {
     fn new(extended: i32, errno: i32, said: String) -> Failure {
         // SQLite notes the errno for these two alone; with any other code it is an old one.
         let noted = matches!(extended & 0xff, ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN);
+        let errno = if errno == vfs::UNREAD { libc::EIO } else { errno };
         Failure { extended, errno: if noted { errno } else { 0 }, said, at_commit: false }
     }
 

@@ -10,7 +10,7 @@
 //! of these bytes is held back until the thread's next lock call, and joined with it if the two make such a pair.
 
 use super::log_writes;
-use crate::sys::byte_lock;
+use crate::sys::{self, byte_lock};
 use std::{
     cell::Cell,
     ffi::{c_int, c_void},
@@ -74,11 +74,21 @@ pub unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: *mut c_void)
     let lock = unsafe { &mut *argument.cast::<libc::flock>() };
     // The kernel wants l_pid to be 0.
     lock.l_pid = 0;
+    let held = HELD_BACK.get();
     if JOINING.get() && command == libc::F_OFD_SETLK && join(fd, lock) {
         return 0;
     }
     // SAFETY: the argument is what the command wants.
-    unsafe { libc::fcntl(fd, command, lock) }
+    let result = unsafe { libc::fcntl(fd, command, lock) };
+    if let (-1, Some(held)) = (result, held)
+        && command == libc::F_OFD_SETLK
+    {
+        // The two were one call, or the first is done already, which can be done twice.
+        let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+        unlock(held);
+        sys::set_errno(errno);
+    }
+    result
 }
 
 /// Joins the call with the unlock that was held back, or holds it back itself (true). What does not fit is done first.
@@ -175,6 +185,20 @@ mod tests {
         assert_eq!(call(&ours, libc::F_UNLCK, WRITE_LOCK), 0);
         assert_eq!(call(&ours, libc::F_UNLCK, 124), 0);
         assert_eq!((seen(&other, WRITE_LOCK), seen(&other, 124)), (libc::F_UNLCK, libc::F_UNLCK));
+        drop(joined);
+    }
+
+    /// The lock that should become a shared one did not, and stayed exclusive: nobody else could read until the process ended.
+    #[test]
+    fn what_was_held_back_is_done_where_its_partner_fails() {
+        let (ours, other) = opened_twice();
+        let joined = Joined::begin();
+        assert_eq!(call(&ours, libc::F_WRLCK, 124), 0);
+        assert_eq!(call(&ours, libc::F_UNLCK, 124), 0);
+        // No lock of this kind exists.
+        assert_eq!(call(&ours, 99, 124), -1);
+        assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EINVAL));
+        assert_eq!(seen(&other, 124), libc::F_UNLCK);
         drop(joined);
     }
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     model::error::{Code, Error},
+    mutant,
     store::Fault,
     sys,
 };
@@ -26,6 +27,11 @@ pub fn make_alone(place: &Place, path: &str) -> Result<Option<Beside>, Fault> {
     }
     let beside = Beside::open(&place.path, libc::O_RDWR).map_err(failed)?;
     if file_locks::may_make(beside.file()).map_err(failed)? {
+        // One who was killed while it took back an unfinished store has left an empty file, of which the disk may not know yet. For
+        // SQLite its journal is of no use then: it removes it, and after a power cut the pages are there again without it.
+        if !mutant::on("unflushed_file") {
+            beside.file().sync_all().map_err(failed)?;
+        }
         return Ok(Some(beside));
     }
     Err(Fault::Busy(Error::new(Code::Busy, format!("{path}: another process is making the store"))))

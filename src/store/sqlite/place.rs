@@ -162,7 +162,16 @@ fn create(path: &Path, folder: &Path, mode: u32) -> Result<(), Error> {
 pub type Identity = (u64, u64);
 
 pub fn identity(path: &Path) -> Option<Identity> {
-    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+    look(path).ok().flatten()
+}
+
+/// The same, where a file that is not there has to be told from one that can't be looked at.
+pub fn look(path: &Path) -> io::Result<Option<Identity>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some((found.dev(), found.ino()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The same, told apart also from a later file that got the same number.

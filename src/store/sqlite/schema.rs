@@ -1,8 +1,11 @@
 //! What a dss store looks like as a SQLite database, and all of its SQL.
 
 use super::place::PathText;
-use crate::model::error::{Code, Error};
-use rusqlite::{Connection, config::DbConfig};
+use crate::{
+    model::error::{Code, Error},
+    mutant,
+};
+use rusqlite::{Connection, config::DbConfig, ffi};
 use std::path::Path;
 
 /// "dss" and a byte of ours, in the header field that tells programs' files apart.
@@ -76,7 +79,11 @@ pub fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
-    connection.execute_batch(PRAGMAS)
+    connection.execute_batch(PRAGMAS)?;
+    if mutant::on("no_flush") {
+        connection.execute_batch("PRAGMA synchronous = OFF")?;
+    }
+    Ok(())
 }
 
 /// The same for a connection that reads lists. It never moves the log into the database.
@@ -114,15 +121,37 @@ pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
             Some(steps) => make(connection, steps),
             None => Ok(()),
         });
-        connection.execute_batch(if made.is_ok() { COMMIT } else { ROLLBACK })?;
-        made?;
+        match made {
+            Ok(()) => connection.execute_batch(COMMIT)?,
+            Err(error) => {
+                // Where SQLite has rolled back by itself, that is refused, and is not why the store can't be made.
+                let _ = connection.execute_batch(ROLLBACK);
+                return Err(error);
+            }
+        }
     }
     let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     if mode != "wal" {
-        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+        put_into_wal_mode(connection)?;
     }
     // In WAL mode, FULL flushes each commit before it is answered.
     connection.execute_batch("PRAGMA synchronous = FULL")
+}
+
+/// SQLite says which mode it has after that, and commits it after it has said so: whoever stops listening does not hear of a disk
+/// that failed.
+fn put_into_wal_mode(connection: &Connection) -> rusqlite::Result<()> {
+    let mut pragma = connection.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = pragma.query([])?;
+    let mut mode = String::new();
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
+    if mode == "wal" {
+        return Ok(());
+    }
+    let text = "the file could not be put into WAL mode".to_owned();
+    Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR), Some(text)))
 }
 
 /// What the store has not been through yet; None for one that is up to date, newer, or another program's.

@@ -4,7 +4,9 @@
 //! * `close`: our close(2) would drop the POSIX locks that the host's own SQLite holds on the same file. A file that the
 //!   process holds such locks on is put aside and closed later.
 //! * `open`: keeps the descriptors 0 to 2 free, which a daemon may have closed and others write to; and makes side files
-//!   with their mode from the start, whatever the umask.
+//!   with their mode from the start, whatever the umask. Nor is a file opened for reading only because it could not be opened for
+//!   writing: one failure of open(2) would make a store read-only for as long as it is open.
+//! * `pread`: SQLite calls a file damaged if the disk fails to read it.
 //! * sleeping, which SQLite does for up to ten seconds while others change their read marks: the engine waits instead, with
 //!   its own deadline and where a fork can pass.
 //! * `pwrite`: see [`super::log_writes`].
@@ -18,6 +20,7 @@ use crate::{
 use once_cell::sync::OnceCell;
 use rusqlite::{Connection, ffi};
 use std::{
+    cell::Cell,
     ffi::{CStr, CString, OsStr, c_char, c_int, c_void},
     fs::File,
     io::{self, Read},
@@ -55,10 +58,13 @@ pub fn install() -> Result<(), Error> {
         {
             unix.xSleep = Some(our_sleep);
         }
-        let calls: [(&CStr, *const c_void); 4] = [
+        let calls: [(&CStr, *const c_void); 6] = [
             (c"fcntl", file_locks::fcntl as *const c_void),
             (c"close", our_close as *const c_void),
             (c"open", our_open as *const c_void),
+            (c"pread", our_pread as *const c_void),
+            // SQLite calls the one that it was compiled for.
+            (c"pread64", our_pread as *const c_void),
             (c"pwrite", log_writes::pwrite as *const c_void),
         ];
         calls.into_iter().filter(|(name, _)| !spared(name)).try_for_each(|(name, call)| set(vfs, name, call))
@@ -84,10 +90,32 @@ fn set(vfs: *mut ffi::sqlite3_vfs, name: &CStr, call: *const c_void) -> Result<(
     if rc == ffi::SQLITE_OK {
         return Ok(());
     }
-    Err(Error::new(Code::Defect, format!("SQLite does not let its {} be replaced", name.to_string_lossy())))
+    // It has no VFS as long as it had no memory for its beginning.
+    let code = if vfs.is_null() { Code::NoMemory } else { Code::Defect };
+    Err(Error::new(code, format!("SQLite does not let its {} be replaced", name.to_string_lossy())))
+}
+
+thread_local! {
+    /// The path, as SQLite named it, that could not be opened for writing just now, and the errno.
+    static REFUSED: Cell<(usize, c_int)> = const { Cell::new((0, 0)) };
 }
 
 unsafe extern "C" fn our_open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+    let (refused, errno) = REFUSED.take();
+    let reads_only = flags & libc::O_ACCMODE == libc::O_RDONLY;
+    if reads_only && refused == path.addr() {
+        sys::set_errno(errno);
+        return -1;
+    }
+    // SAFETY: as SQLite called it.
+    let fd = unsafe { open_file(path, flags, mode) };
+    if fd < 0 && !reads_only {
+        REFUSED.set((path.addr(), io::Error::last_os_error().raw_os_error().unwrap_or(0)));
+    }
+    fd
+}
+
+unsafe fn open_file(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
     let creates = flags & libc::O_CREAT != 0 && flags & libc::O_EXCL == 0;
     // SAFETY: as SQLite called it; the mode is read only where the flags create.
     let open = |flags| sys::above_standard(unsafe { libc::open(path, flags | libc::O_CLOEXEC, mode) });
@@ -102,6 +130,18 @@ unsafe extern "C" fn our_open(path: *const c_char, flags: c_int, mode: c_int) ->
         let _ = sys::make_file(Path::new(OsStr::from_bytes(name.to_bytes())), mode as u32 & 0o777);
     }
     open(flags)
+}
+
+/// What SQLite hears where the disk can't read (EIO, ENXIO): it would call the file damaged.
+pub const UNREAD: c_int = libc::EREMOTEIO;
+
+unsafe extern "C" fn our_pread(fd: c_int, to: *mut c_void, count: usize, offset: libc::off_t) -> isize {
+    // SAFETY: as SQLite called it.
+    let read = unsafe { libc::pread(fd, to, count, offset) };
+    if read < 0 && matches!(io::Error::last_os_error().raw_os_error(), Some(libc::EIO | libc::ENXIO)) {
+        sys::set_errno(UNREAD);
+    }
+    read
 }
 
 /// A hundred of these and SQLite says SQLITE_PROTOCOL, which is "busy" to the engine.
@@ -169,6 +209,9 @@ fn is_posix_lock(line: &str, process: &str, inode: &str) -> bool {
 
 /// Flushes the log, through SQLite's own file, if there is anything in it.
 pub fn flush_log(sql: &Connection) -> io::Result<()> {
+    if mutant::on("unflushed_log") {
+        return Ok(());
+    }
     let mut log: *mut ffi::sqlite3_file = ptr::null_mut();
     // SAFETY: the connection is open and this thread's own; with this operation the call writes the pointer to its log, or
     // leaves it. The file's methods are SQLite's, and take the file that they are of.

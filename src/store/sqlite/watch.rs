@@ -1,6 +1,6 @@
 //! Sees to it, in every transaction, that the file still is where it was found.
 
-use super::place::{Identity, Place, identity, side_file};
+use super::place::{self, Identity, Place, side_file};
 use crate::{clock, model::error::Error, sys::inotify::NameEvents};
 use std::{
     io,
@@ -31,10 +31,10 @@ const GOOD_FOR: Duration = Duration::from_millis(100);
 
 impl Watch {
     /// To be called when SQLite has read from the file and so has opened the side files.
-    pub fn begin(place: &Place) -> Watch {
+    pub fn begin(place: &Place) -> Result<Watch, Error> {
         let sides = ["-wal", "-shm"].map(|suffix| side_file(&place.path, suffix));
-        let sides = sides.into_iter().map(|side| (side.clone(), identity(&side))).collect();
-        Watch { place: place.clone(), sides, events: None, walks: 0, good_until: None }
+        let sides = sides.into_iter().map(|side| Ok((side.clone(), look(&side)?))).collect::<Result<_, Error>>()?;
+        Ok(Watch { place: place.clone(), sides, events: None, walks: 0, good_until: None })
     }
 
     fn ask_for_events(&self) -> io::Result<NameEvents> {
@@ -60,13 +60,18 @@ impl Watch {
             self.events = self.ask_for_events().ok();
         }
         self.place.check()?;
-        let gone = self.sides.iter().find(|(side, before)| before.is_none() || identity(side) != *before);
-        if let Some((side, _)) = gone {
-            self.place.moved(side)?;
+        for (side, before) in &self.sides {
+            if before.is_none() || look(side)? != *before {
+                self.place.moved(side)?;
+            }
         }
         self.good_until = Some(now + GOOD_FOR);
         Ok(())
     }
+}
+
+fn look(side: &Path) -> Result<Option<Identity>, Error> {
+    place::look(side).map_err(|error| place::at(side, "can't be looked at", &error).after_init())
 }
 
 #[cfg(test)]
@@ -84,7 +89,7 @@ mod tests {
 
     /// One that the kernel reports to.
     fn watching(place: &Place) -> Watch {
-        let mut watch = Watch::begin(place);
+        let mut watch = Watch::begin(place).unwrap();
         (0..WALKS_BEFORE_EVENTS).for_each(|_| watch.check().unwrap());
         watch
     }
