@@ -6,7 +6,8 @@
 #   make torture     the same questions asked for long, with rising seeds: DSS_TORTURE_MINUTES=30 FIRST_SEED=1
 #   make soak        half an hour of work on each store while things break; what grows is told: DSS_SOAK_MINUTES=30
 #   make bench       what calls cost, beside hand-written C on the same SQLite or server, and others: tables, CSV, a picture
-#   make install     PREFIX=/usr/local LIBDIR=$(PREFIX)/lib INCLUDEDIR=$(PREFIX)/include DESTDIR=
+#   make install     PREFIX=/usr/local BINDIR=$(PREFIX)/bin LIBDIR=$(PREFIX)/lib INCLUDEDIR=$(PREFIX)/include
+#                    MANDIR=$(PREFIX)/share/man DESTDIR=
 #   make uninstall   the same variables; folders stay
 #   make fmt lint    set the format of the Rust code; look for what compilers and linters dislike
 #   make mutants     the library with switchable defects that `make test` must notice
@@ -19,8 +20,13 @@ STRIP ?= strip
 INSTALL ?= install
 
 PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
+# Where the shells look for completions.
+DATADIR ?= $(PREFIX)/share
+COMPLETIONS = bash-completion/completions/dss zsh/site-functions/_dss fish/vendor_completions.d/dss.fish
 
 # Cargo.toml is the one place that states the version; the major version is the number in the SONAME.
 VERSION := $(shell sed -n '/^version = "/{s/.*"\(.*\)".*/\1/p;q}' Cargo.toml)
@@ -74,6 +80,15 @@ install: $(BUILT)
 	$(INSTALL) -m 644 include/dss.h "$(DESTDIR)$(INCLUDEDIR)/dss.h"
 	@sed $(PC_VALUES) dss.pc.in >$(OUT)/dss.pc
 	$(INSTALL) -m 644 $(OUT)/dss.pc "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc"
+	$(INSTALL) -d -m 755 "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(MANDIR)/man1"
+	$(INSTALL) -m 755 $(OUT)/dss "$(DESTDIR)$(BINDIR)/dss"
+	$(STRIP) --strip-unneeded "$(DESTDIR)$(BINDIR)/dss"
+	$(INSTALL) -m 644 man/dss.1 "$(DESTDIR)$(MANDIR)/man1/dss.1"
+	for file in $(COMPLETIONS); do \
+		$(INSTALL) -d -m 755 "$(DESTDIR)$(DATADIR)/$${file%/*}" && \
+		$(OUT)/dss completions "$${file%%[/-]*}" >$(OUT)/dss.completions && \
+		$(INSTALL) -m 644 $(OUT)/dss.completions "$(DESTDIR)$(DATADIR)/$$file" || exit; \
+	done
 
 # Folders below the prefix are named by it, so that pkg-config can move them all (--define-prefix).
 below_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
@@ -82,7 +97,8 @@ PC_VALUES = -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
 
 uninstall:
 	rm -f "$(DESTDIR)$(LIBDIR)/libdss.so" "$(DESTDIR)$(LIBDIR)/$(SONAME)" "$(DESTDIR)$(LIBDIR)/libdss.so.$(VERSION)" \
-		"$(DESTDIR)$(INCLUDEDIR)/dss.h" "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc"
+		"$(DESTDIR)$(INCLUDEDIR)/dss.h" "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc" "$(DESTDIR)$(BINDIR)/dss" \
+		"$(DESTDIR)$(MANDIR)/man1/dss.1" $(foreach file,$(COMPLETIONS),"$(DESTDIR)$(DATADIR)/$(file)")
 
 fmt:
 	$(CARGO) fmt --all

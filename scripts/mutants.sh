@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 major=$(sed -n '/^version = "/{s/.*"\([0-9]*\)\..*/\1/p;q}' Cargo.toml)
-"${CARGO:-cargo}" build --profile tests --locked --features mutants
+"${CARGO:-cargo}" build --profile tests --locked --lib --features mutants
 mkdir -p "$target/mutants"
 install -m 755 "$target/tests/libdss.so" "$target/mutants/libdss.so.$major"
 ln -sfn "libdss.so.$major" "$target/mutants/libdss.so"

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 # What an outer make was told is not meant for the ones below.
-unset MAKEFLAGS MFLAGS MAKELEVEL PREFIX LIBDIR INCLUDEDIR DESTDIR
+unset MAKEFLAGS MFLAGS MAKELEVEL PREFIX BINDIR LIBDIR INCLUDEDIR MANDIR DATADIR DESTDIR
 umask 077
 
 built=${CARGO_TARGET_DIR:-target}/release/libdss.so
@@ -41,6 +41,11 @@ link $2/libdss.so -> libdss.so.$major
 link $2/libdss.so.$major -> libdss.so.$version
 755 $2/libdss.so.$version
 644 $2/pkgconfig/dss.pc
+755 $1/bin/dss
+644 $1/share/man/man1/dss.1
+644 $1/share/bash-completion/completions/dss
+644 $1/share/zsh/site-functions/_dss
+644 $1/share/fish/vendor_completions.d/dss.fish
 END
 }
 
@@ -78,6 +83,13 @@ check_program() {
         fail "quickstart does not run"
 }
 
+check_command() {
+    dss="$work/dest dir/usr/bin/dss"
+    [ "$("$dss" --version)" = "dss $version" ] || fail "the command is of another version than Cargo.toml"
+    export DSS_URI="sqlite:$work/command.db"
+    [ "$("$dss" run --lock drive -- "$dss" --quiet list)" = drive ] || fail "the installed command does not run"
+}
+
 check_uninstalled() {
     left=$(list "$work/dest dir" | grep -v '/$' || true)
     [ -z "$left" ] || fail "uninstall left: $left"
@@ -87,6 +99,7 @@ make_into install PREFIX=/usr
 check_files usr usr/lib
 check_library usr/lib
 check_program
+check_command
 make_into install PREFIX=/usr
 check_files usr usr/lib # Installing twice changes nothing.
 make_into uninstall PREFIX=/usr
