@@ -32,7 +32,9 @@ fn what_was_typed_wrongly_is_said() {
     dss(uri, &["lock", "a", "--uri", "oracle:x"]).fails(2, "oracle");
     dss(uri, &["unlock", "a", "b", "--token", "1"]).fails(2, "--token");
     dss(uri, &["run", "--lock", "a", "--ttl", "1ms", "--", "true"]).fails(2, "1s");
-    for wrong in [&["lock"][..], &["frobnicate"], &["lock", "a", "--wait", "soon"], &["run", "--lock", "a"], &["set", "k"]] {
+    for wrong in
+        [&["lock"][..], &["frobnicate"], &["lock", "a", "--wait", "soon"], &["run", "--lock", "a"], &["set", "k"]]
+    {
         let said = dss(uri, wrong);
         assert_eq!(said.code, 2, "{wrong:?}");
         assert!(said.err.contains("error:") && said.err.contains("--help"), "{said:?}");
@@ -70,7 +72,11 @@ fn a_file_that_can_not_be_used_is_said_to_be_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     dss(&path("no/such/folder.db"), &["list"]).fails(7, "no/such");
-    fs::write(folder.path().join("letter"), "Dear store, this is no database, and it is longer than a header.".repeat(20)).unwrap();
+    fs::write(
+        folder.path().join("letter"),
+        "Dear store, this is no database, and it is longer than a header.".repeat(20),
+    )
+    .unwrap();
     dss(&path("letter"), &["list"]).fails(7, "letter");
     let store = fresh("sqlite");
     dss(&store.uri, &["lock", "a"]).ok();

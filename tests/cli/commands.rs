@@ -127,7 +127,8 @@ fn stats_are_what_prometheus_reads() {
             let (name, value) = line.rsplit_once(' ').unwrap();
             assert!(name.starts_with("dss_") && value.parse::<f64>().is_ok(), "{line}");
             let family = name.split('{').next().unwrap();
-            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| family.strip_suffix(end)).unwrap_or(family);
+            let family =
+                ["_bucket", "_sum", "_count"].iter().find_map(|end| family.strip_suffix(end)).unwrap_or(family);
             assert!(text.contains(&format!("# TYPE {family} ")), "{line}");
         }
         assert_eq!(dss(&store.uri, &["--json", "stats"]).json()["stats"]["locks"], 2);

@@ -1,9 +1,9 @@
 //! The command `dss`, as a shell meets it: the real binary on all stores.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod bad;
 mod commands;
+#[path = "../common/mod.rs"]
+mod common;
 mod cut;
 mod running;
 mod terminal;
@@ -46,12 +46,8 @@ pub fn dss(uri: &str, arguments: &[&str]) -> Said {
 
 /// With something to read.
 pub fn dss_reading(uri: &str, arguments: &[&str], input: &[u8]) -> Said {
-    let mut child = command(uri, arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        command(uri, arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // One that ends without reading all of it closes the pipe.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap().into()

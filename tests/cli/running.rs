@@ -65,7 +65,8 @@ fn while_it_runs_others_wait_or_are_refused() {
         dss(uri, &["run", "--no-wait", "-l", "drive", "--", "true"]).fails(1, "drive");
         dss(uri, &["run", "--no-wait", "-E", "77", "-l", "drive", "--", "true"]).fails(77, "drive");
         dss(uri, &["run", "--wait", "100ms", "-l", "drive", "--", "true"]).fails(1, "drive");
-        let any = dss(uri, &["run", "-n", "--any", "-l", "drive", "-l", "other", "--", "sh", "-c", "echo $DSS_LOCK_ID"]);
+        let any =
+            dss(uri, &["run", "-n", "--any", "-l", "drive", "-l", "other", "--", "sh", "-c", "echo $DSS_LOCK_ID"]);
         assert_eq!(any.ok(), "other\n");
         // A signal that is for the command reaches it, and then the next one has the lock.
         send(child.id(), libc::SIGTERM);
@@ -100,7 +101,8 @@ fn a_lock_that_is_taken_away_stops_the_command() {
         dss(uri, &["unlock", "--force", "drive"]).ok();
         assert_eq!(child.wait().unwrap().code(), Some(122));
         let script = format!("sleep 2; echo >{}", folder.path().join("done").display());
-        let mut child = start(uri, &["run", "--ttl", "1s", "--on-lost", "none", "-l", "drive", "--", "sh", "-c", &script]);
+        let mut child =
+            start(uri, &["run", "--ttl", "1s", "--on-lost", "none", "-l", "drive", "--", "sh", "-c", &script]);
         wait_until("the lock is not taken", || dss(uri, &["--quiet", "status", "drive"]).code == 0);
         dss(uri, &["unlock", "--force", "drive"]).ok();
         assert_eq!(child.wait().unwrap().code(), Some(0));

@@ -78,7 +78,9 @@ impl Terminal {
 fn cleaning_asks_and_takes_no_for_an_answer() {
     each_store(|store| {
         dss(&store.uri, &["lock", "scratch/1", "scratch/2"]).ok();
-        for (answer, code, left) in [("n\n", 130, "scratch/1\nscratch/2\n"), ("\n", 130, "scratch/1\nscratch/2\n"), ("y\n", 0, "")] {
+        for (answer, code, left) in
+            [("n\n", 130, "scratch/1\nscratch/2\n"), ("\n", 130, "scratch/1\nscratch/2\n"), ("y\n", 0, "")]
+        {
             let mut terminal = Terminal::start(command(&store.uri, &["clean", "scratch/"]), 100);
             terminal.wait_for("Remove these 2 locks? [y/N]");
             assert!(terminal.text().contains("scratch/2"));
