@@ -96,7 +96,7 @@ fn values_are_kept_to_the_byte_and_guarded() {
         assert_eq!((&keys["keys"][0]["key"], &keys["keys"][0]["bytes"]), (&"raw".into(), &256.into()));
         assert_eq!(dss(uri, &["set", "k", "--delete"]).ok(), "");
         dss(uri, &["set", "k", "--delete"]).fails(3, "k");
-        dss_reading(uri, &["set", "big", "--file", "-"], &vec![1; (1 << 20) + 1]).fails(2, "");
+        dss_reading(uri, &["set", "big", "--file", "-"], &vec![1; (1 << 20) + 1]).fails(2, "too long");
     });
 }
 

@@ -155,7 +155,7 @@ fn nobody_has_the_lock_while_the_command_lives() {
         let direct = Dss::open(&store.uri).unwrap();
         thread::scope(|scope| {
             for (number, process) in processes.iter().enumerate() {
-                let direct = &direct;
+                let (direct, kind) = (&direct, &kind);
                 scope.spawn(move || {
                     let opts = Opts { wait_ms: 20_000, ..Opts::default() };
                     let id = format!("drive {number}").into_bytes();

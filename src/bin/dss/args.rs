@@ -289,7 +289,7 @@ The command finds the lock in DSS_LOCK_ID, DSS_LOCK_TOKEN and DSS_LOCK_OWNER. Ex
 the locks were not to be had; 122 if they were lost; 125 if dss failed; 126 and 127 if the command could not be run.")]
 pub struct Run {
     /// A lock to hold; more than one may be named
-    #[arg(short, long = "lock", required = true, value_name = "ID")]
+    #[arg(short = 'l', long = "lock", required = true, value_name = "ID")]
     pub ids: Vec<OsString>,
     /// Exactly one of the locks, the first that is free
     #[arg(long)]

@@ -110,7 +110,7 @@ pub fn span(ms: u64) -> String {
 
 const HEADS: [&str; 7] = ["ID", "OWNER", "HELD", "LEFT", "TOKEN", "NOTE", "CLIENT"];
 /// What is cut first where the terminal is too narrow, and to how little.
-const CUT: [(usize, usize); 4] = [(6, 0), (5, 8), (1, 10), (0, 12)];
+const CUT: [(usize, usize); 5] = [(6, 0), (5, 8), (1, 10), (0, 12), (5, 0)];
 
 /// The table of these locks, as wide as the terminal at most.
 pub fn table(rows: &[Row]) -> String {

@@ -50,6 +50,9 @@ fn hex(bytes: &[u8]) -> String {
 
 pub fn set(common: &Common, set: &Set) -> Result<Exit, Failure> {
     let (key, bytes) = (names::key(&set.key)?, bytes_of(set)?);
+    if bytes.as_ref().is_some_and(|bytes| bytes.len() > VALUE_MAX) {
+        return Err(Failure::usage(format!("the value is too long: it may have {VALUE_MAX} bytes")));
+    }
     let lock = match (&set.lock, set.token) {
         (Some(id), Some(token)) => Some(Fence { id: names::id(id)?, token }),
         _ => None,
