@@ -83,6 +83,7 @@ fn a_file_that_can_not_be_used_is_said_to_be_so() {
     // Root may do everything, so somebody else tries.
     let file = store.uri.strip_prefix("sqlite:").unwrap();
     fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    // SAFETY: the call has no conditions.
     if unsafe { libc::geteuid() } == 0 {
         let mut other = command(&store.uri, &["list"]);
         std::os::unix::process::CommandExt::uid(&mut other, 65534);

@@ -152,6 +152,7 @@ fn watch_tells_who_comes_and_goes() {
         dss(&store.uri, &["lock", "b", "--owner", "bob"]).ok();
         let last = next();
         assert_eq!((&last["event"], &last["lock"]["owner"]), (&"granted".into(), &"bob".into()));
+        // SAFETY: the call has no conditions.
         assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
         assert_eq!(child.wait().unwrap().code(), Some(130));
     });
