@@ -242,7 +242,7 @@ impl Beside {
     pub fn open(path: &Path, flags: c_int) -> io::Result<Beside> {
         let path = CString::new(path.as_os_str().as_bytes())?;
         // SAFETY: the path ends with NUL.
-        let fd = unsafe { our_open(path.as_ptr(), flags | libc::O_NOFOLLOW, 0) };
+        let fd = unsafe { open_file(path.as_ptr(), flags | libc::O_NOFOLLOW, 0) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
