@@ -118,7 +118,7 @@ static void signals_at_random(struct dss_handle *handle)
 
 /* ---- Signals while the waiter is kept awake, and others use the store. ---- */
 
-#define BUSY_SIGNALS test_calls(300, test_store_is("etcd") ? 12 : 24)
+#define BUSY_SIGNALS test_calls(300, test_store_is("etcd") ? 6 : 24)
 #define HAMMERS 2
 
 static _Atomic int hammers_stop;
