@@ -80,10 +80,11 @@ install: $(BUILT)
 	$(INSTALL) -m 644 include/dss.h "$(DESTDIR)$(INCLUDEDIR)/dss.h"
 	@sed $(PC_VALUES) dss.pc.in >$(OUT)/dss.pc
 	$(INSTALL) -m 644 $(OUT)/dss.pc "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc"
-	$(INSTALL) -d -m 755 "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(MANDIR)/man1"
+	$(INSTALL) -d -m 755 "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man7"
 	$(INSTALL) -m 755 $(OUT)/dss "$(DESTDIR)$(BINDIR)/dss"
 	$(STRIP) --strip-unneeded "$(DESTDIR)$(BINDIR)/dss"
 	$(INSTALL) -m 644 man/dss.1 "$(DESTDIR)$(MANDIR)/man1/dss.1"
+	$(INSTALL) -m 644 man/dss.7 "$(DESTDIR)$(MANDIR)/man7/dss.7"
 	for file in $(COMPLETIONS); do \
 		$(INSTALL) -d -m 755 "$(DESTDIR)$(DATADIR)/$${file%/*}" && \
 		$(OUT)/dss completions "$${file%%[/-]*}" >$(OUT)/dss.completions && \
@@ -98,7 +99,8 @@ PC_VALUES = -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
 uninstall:
 	rm -f "$(DESTDIR)$(LIBDIR)/libdss.so" "$(DESTDIR)$(LIBDIR)/$(SONAME)" "$(DESTDIR)$(LIBDIR)/libdss.so.$(VERSION)" \
 		"$(DESTDIR)$(INCLUDEDIR)/dss.h" "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc" "$(DESTDIR)$(BINDIR)/dss" \
-		"$(DESTDIR)$(MANDIR)/man1/dss.1" $(foreach file,$(COMPLETIONS),"$(DESTDIR)$(DATADIR)/$(file)")
+		"$(DESTDIR)$(MANDIR)/man1/dss.1" "$(DESTDIR)$(MANDIR)/man7/dss.7" \
+		$(foreach file,$(COMPLETIONS),"$(DESTDIR)$(DATADIR)/$(file)")
 
 fmt:
 	$(CARGO) fmt --all

@@ -43,6 +43,7 @@ link $2/libdss.so.$major -> libdss.so.$version
 644 $2/pkgconfig/dss.pc
 755 $1/bin/dss
 644 $1/share/man/man1/dss.1
+644 $1/share/man/man7/dss.7
 644 $1/share/bash-completion/completions/dss
 644 $1/share/zsh/site-functions/_dss
 644 $1/share/fish/vendor_completions.d/dss.fish
