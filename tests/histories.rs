@@ -205,7 +205,7 @@ fn defects_are_seen() {
 }
 
 /// Most show in the first; those that need a call to be cut at one moment, now and then not in ten.
-const MOST_HISTORIES: u32 = 40;
+const MOST_HISTORIES: u32 = 100;
 
 /// The table of defects and of the tests that notice them (scripts/test.sh), if one is kept.
 fn note_in_table(line: &str) {
