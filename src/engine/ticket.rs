@@ -29,8 +29,8 @@ struct Progress {
     outcome: Option<Outcome>,
     /// What stood in the way so far, for the text of a call that gives up.
     hindrance: Option<Error>,
-    /// An earlier try may have been applied.
-    in_doubt: bool,
+    /// Why an earlier try may have been applied.
+    doubt: Option<Error>,
     /// Another process did not do it, for a reason that this one has to find out.
     by_itself: bool,
     /// Whoever is woken for it wakes others, whose tickets were answered together with it.
@@ -49,7 +49,7 @@ impl Ticket {
 
     /// A remote store finds out by itself what became of an earlier try.
     fn is_in_doubt(&self, engine: &Engine) -> bool {
-        lock(&self.progress).in_doubt && engine.remote.is_none()
+        lock(&self.progress).doubt.is_some() && engine.remote.is_none()
     }
 
     /// The outcome, and whether its thread has to pass the ring on.
@@ -78,7 +78,9 @@ impl Ticket {
 
     pub fn hinder(&self, error: &Error, in_doubt: bool) {
         let mut progress = lock(&self.progress);
-        progress.in_doubt |= in_doubt;
+        if in_doubt {
+            progress.doubt.get_or_insert_with(|| error.clone());
+        }
         progress.hindrance = Some(error.clone());
     }
 
@@ -114,13 +116,13 @@ impl Ticket {
 
     /// The answer where the store can't do it. An earlier try that may have been applied stays unknown.
     pub fn fail(&self, error: &Error, engine: &Engine) -> Outcome {
-        let in_doubt = lock(&self.progress).in_doubt;
+        let in_doubt = lock(&self.progress).doubt.is_some();
         if in_doubt { self.give_up(engine) } else { Err(error.clone()) }
     }
 
     /// The answer of a call whose time is up.
     pub fn give_up(&self, engine: &Engine) -> Outcome {
-        if lock(&self.progress).in_doubt {
+        if lock(&self.progress).doubt.is_some() {
             return Err(self.unknown(engine));
         }
         let text = format!(
@@ -152,7 +154,12 @@ impl Ticket {
 
     fn cause(&self) -> String {
         let progress = lock(&self.progress);
-        progress.hindrance.as_ref().map_or("other threads' calls come first".into(), |error| error.text.clone())
+        // What made the outcome unknown says more than what stood in the way of finding out.
+        progress
+            .doubt
+            .as_ref()
+            .or(progress.hindrance.as_ref())
+            .map_or("other threads' calls come first".into(), |error| error.text.clone())
     }
 
     fn subject(&self) -> String {

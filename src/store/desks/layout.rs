@@ -5,7 +5,7 @@ use super::codec::ANSWER_WORDS;
 use crate::sys::mapping::Mapping;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const LAYOUT: u64 = 2;
+const LAYOUT: u64 = 3;
 /// Words of the header. Those that are written often stand in cache lines of their own.
 const LAYOUT_WORD: usize = 0;
 const NEXT_TICKET: usize = 8;
@@ -217,25 +217,57 @@ impl Slot<'_> {
         (count.min(REQUESTS), bytes)
     }
 
-    /// The answer to one request of what had this mark when it was taken.
+    /// The answer to one request of what had this mark when it was taken, if it is still in its writer's hand.
     pub fn set_answer(&self, taken: Mark, index: usize, words: [u64; ANSWER_WORDS]) {
-        let place = &self.0[ANSWERS + index * (ANSWER_WORDS + 1)..];
-        let sealed = words.into_iter().chain([seal(taken, index, words)]);
-        place.iter().zip(sealed).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
+        loop {
+            let seen = self.seen_answer(index);
+            if self.mark() != taken || self.replace_answer(seen, taken, index, words) {
+                return;
+            }
+        }
     }
 
-    /// None if it is that of somebody who came too late with it, or nonsense.
+    pub fn seen_answer(&self, index: usize) -> Sealed {
+        std::array::from_fn(|word| self.answer_word(index, word).load(Ordering::Acquire))
+    }
+
+    /// False if somebody else wrote there since it was seen. So who is stopped between its look at the mark and this, while
+    /// another takes the desk over, changes nothing afterwards: no two writers ever write the same word.
+    pub fn replace_answer(&self, seen: Sealed, taken: Mark, index: usize, words: [u64; ANSWER_WORDS]) -> bool {
+        let replace = |word: usize, value: u64| {
+            let place = self.answer_word(index, word);
+            place.compare_exchange(seen[word], value, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        };
+        sealed(taken, index, words).into_iter().enumerate().all(|(word, value)| replace(word, value))
+    }
+
+    /// None if it is nonsense.
     pub fn answer(&self, answered: Mark, index: usize) -> Option<[u64; ANSWER_WORDS]> {
-        let place = &self.0[ANSWERS + index * (ANSWER_WORDS + 1)..];
-        let words = std::array::from_fn(|word| place[word].load(Ordering::Relaxed));
-        (place[ANSWER_WORDS].load(Ordering::Relaxed) == seal(answered, index, words)).then_some(words)
+        let seen = self.seen_answer(index);
+        let words = std::array::from_fn(|word| seen[word] ^ mask(answered, index, word));
+        (seen == sealed(answered, index, words)).then_some(words)
+    }
+
+    fn answer_word(&self, index: usize, word: usize) -> &AtomicU64 {
+        &self.0[ANSWERS + index * (ANSWER_WORDS + 1) + word]
     }
 }
 
-/// Ties the words of an answer to their question and to each other: who was stopped before it wrote them may do so much later.
-fn seal(mark: Mark, index: usize, words: [u64; ANSWER_WORDS]) -> u64 {
-    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mixed = |sum: u64, word: u64| (sum ^ word).wrapping_mul(MIX).rotate_left(29);
-    let head = [mark.number, u64::from(mark.round), index as u64];
-    head.into_iter().chain(words).fold(MIX, mixed)
+/// An answer as it is stored: its words, unlike those of any other question or round even where the answers are alike, and
+/// a seal that ties them to each other.
+pub type Sealed = [u64; ANSWER_WORDS + 1];
+
+fn sealed(mark: Mark, index: usize, words: [u64; ANSWER_WORDS]) -> Sealed {
+    let seal = words.into_iter().fold(mask(mark, index, ANSWER_WORDS), mixed);
+    std::array::from_fn(|word| words.get(word).map_or(seal, |value| value ^ mask(mark, index, word)))
+}
+
+fn mask(mark: Mark, index: usize, word: usize) -> u64 {
+    [mark.number, u64::from(mark.round), (index << 8 | word) as u64].into_iter().fold(MIX, mixed)
+}
+
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn mixed(sum: u64, word: u64) -> u64 {
+    (sum ^ word).wrapping_mul(MIX).rotate_left(29)
 }

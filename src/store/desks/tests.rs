@@ -213,9 +213,31 @@ fn an_answer_that_comes_too_late_is_none() {
     errands.take(99);
     errands.do_each(|_| Ok::<_, ()>(Err(Error::new(Code::Held, "held")))).unwrap();
     errands.answer();
-    assert_eq!(other.look(), Look::Answered(vec![Answer::Refused]));
     one.memory.slot(place).set_answer(late, 0, Answer::Done(grant(8)).words());
-    assert_eq!(other.look(), Look::Answered(vec![Answer::Unknown]));
+    assert_eq!(other.look(), Look::Answered(vec![Answer::Refused]));
+}
+
+/// A process was stopped just before it wrote its answers, and another one took its work over and gave the same answers: the late
+/// ones were written over these, and belonged to no round. An unlock that was done was told as unknown.
+#[test]
+fn who_is_stopped_just_before_it_writes_changes_nothing() {
+    let (file, one, other) = two();
+    let stopped = opened(&file);
+    let mut errands = at_work(&stopped);
+    other.post(&[&unlock("drive")]);
+    errands.take(99);
+    let slot = one.memory.slot(other.own().unwrap().place);
+    let (late, seen, words) = (slot.mark(), slot.seen_answer(0), Answer::Done(grant(7)).words());
+    std::mem::forget(errands);
+    let mut errands = at_work(&one);
+    errands.take_owed(&[]);
+    do_all(&mut errands);
+    // Written between the two, it is in the way of nobody.
+    let taken_over = slot.mark();
+    assert!(slot.replace_answer(seen, late, 0, words));
+    errands.answer();
+    assert!(taken_over != late && !slot.replace_answer(seen, late, 0, words));
+    assert_eq!(other.look(), Look::Answered(vec![Answer::Done(grant(7))]));
 }
 
 /// What was owed and could not be done again was put back as if nobody had begun with it: its caller was told that nothing had
