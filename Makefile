@@ -40,7 +40,7 @@ export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 OUT := $(CARGO_TARGET_DIR)/release
 BUILT := $(OUT)/libdss.built
 
-SOURCES := Cargo.toml Cargo.lock $(wildcard build.rs cbindgen.toml .cargo/config.toml) $(shell find src -type f)
+SOURCES := Cargo.toml Cargo.lock $(wildcard build.rs cbindgen.toml .cargo/config.toml) $(shell find src build man/examples -type f)
 
 .PHONY: build demo test torture soak bench install uninstall fmt lint lint-fmt lint-clippy lint-c lint-sh mutants clean help
 .DELETE_ON_ERROR:
@@ -80,10 +80,12 @@ install: $(BUILT)
 	$(INSTALL) -m 644 include/dss.h "$(DESTDIR)$(INCLUDEDIR)/dss.h"
 	@sed $(PC_VALUES) dss.pc.in >$(OUT)/dss.pc
 	$(INSTALL) -m 644 $(OUT)/dss.pc "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc"
-	$(INSTALL) -d -m 755 "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man7"
+	$(INSTALL) -d -m 755 "$(DESTDIR)$(BINDIR)"
+	$(INSTALL) -d -m 755 "$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man3" "$(DESTDIR)$(MANDIR)/man7"
 	$(INSTALL) -m 755 $(OUT)/dss "$(DESTDIR)$(BINDIR)/dss"
 	$(STRIP) --strip-unneeded "$(DESTDIR)$(BINDIR)/dss"
 	$(INSTALL) -m 644 man/dss.1 "$(DESTDIR)$(MANDIR)/man1/dss.1"
+	$(INSTALL) -m 644 man/*.3 "$(DESTDIR)$(MANDIR)/man3/"
 	$(INSTALL) -m 644 man/dss.7 "$(DESTDIR)$(MANDIR)/man7/dss.7"
 	for file in $(COMPLETIONS); do \
 		$(INSTALL) -d -m 755 "$(DESTDIR)$(DATADIR)/$${file%/*}" && \
@@ -100,6 +102,7 @@ uninstall:
 	rm -f "$(DESTDIR)$(LIBDIR)/libdss.so" "$(DESTDIR)$(LIBDIR)/$(SONAME)" "$(DESTDIR)$(LIBDIR)/libdss.so.$(VERSION)" \
 		"$(DESTDIR)$(INCLUDEDIR)/dss.h" "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc" "$(DESTDIR)$(BINDIR)/dss" \
 		"$(DESTDIR)$(MANDIR)/man1/dss.1" "$(DESTDIR)$(MANDIR)/man7/dss.7" \
+		$(foreach page,$(notdir $(wildcard man/*.3)),"$(DESTDIR)$(MANDIR)/man3/$(page)") \
 		$(foreach file,$(COMPLETIONS),"$(DESTDIR)$(DATADIR)/$(file)")
 
 fmt:
@@ -119,7 +122,7 @@ lint-clippy:
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
 lint-c:
-	for file in examples/*.c; do \
+	for file in examples/*.c man/examples/*.c; do \
 		$(CC) -std=c99 -O2 -Wall -Wextra -Wpedantic -Wconversion -Werror -Iinclude -c -o /dev/null "$$file" || exit; \
 	done
 

@@ -1,4 +1,10 @@
-//! Makes `include/dss.h` from the doc comments and signatures in `src/ffi`, and gives the shared library its SONAME.
+//! Makes `include/dss.h` from the doc comments and signatures in `src/ffi`, the manual pages of section 3 from that, and gives
+//! the shared library its SONAME.
+
+#[path = "build/header.rs"]
+mod header;
+#[path = "build/man.rs"]
+mod man;
 
 use std::{env, fs, path::Path};
 
@@ -6,9 +12,12 @@ fn main() {
     println!("cargo:rerun-if-changed=src/ffi");
     println!("cargo:rerun-if-changed=cbindgen.toml");
     println!("cargo:rerun-if-changed=include/dss.h");
+    println!("cargo:rerun-if-changed=build");
+    println!("cargo:rerun-if-changed=man");
     let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
     link_arguments();
-    write_header(Path::new(&root));
+    let header = write_header(Path::new(&root));
+    write_pages(Path::new(&root), &header);
 }
 
 fn link_arguments() {
@@ -26,8 +35,7 @@ fn version(part: &str) -> String {
 /// The files with what C sees, in the order in which the header shows it.
 const FILES: &[&str] = &["handle.rs", "lock.rs", "lockv.rs", "list.rs", "state.rs", "event.rs", "text.rs"];
 
-/// The header is committed, so that it can be read and packaged without a build: it is written only when it differs.
-fn write_header(root: &Path) {
+fn write_header(root: &Path) -> String {
     let mut config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml");
     let macros = config.after_includes.take().unwrap_or_default();
     config.after_includes = Some(format!("{}\n{macros}", version_macros()));
@@ -36,11 +44,25 @@ fn write_header(root: &Path) {
     let mut header = Vec::new();
     builder.generate().expect("cbindgen reads src/ffi").write(&mut header);
     let header = for_c89(&String::from_utf8(header).expect("cbindgen writes UTF-8"));
-    let path = root.join("include/dss.h");
-    if fs::read_to_string(&path).ok().as_deref() != Some(&header) {
-        // A source tree that can't be written (a package builder's) keeps the header that came with it.
-        if let Err(error) = fs::write(&path, &header) {
-            println!("cargo:warning=include/dss.h differs from the sources and can't be written: {error}");
+    write(root, "include/dss.h", &header);
+    header
+}
+
+/// One manual page for each call, from the header.
+fn write_pages(root: &Path, header: &str) {
+    let version = env::var("CARGO_PKG_VERSION").expect("cargo sets CARGO_PKG_VERSION");
+    for (name, page) in man::pages(&header::Header::read(header), root, &version) {
+        write(root, &format!("man/{name}"), &page);
+    }
+}
+
+/// What is made here is committed, so that it can be read and packaged without a build: it is written only when it differs.
+fn write(root: &Path, name: &str, text: &str) {
+    let path = root.join(name);
+    if fs::read_to_string(&path).ok().as_deref() != Some(text) {
+        // A source tree that can't be written (a package builder's) keeps what came with it.
+        if let Err(error) = fs::write(&path, text) {
+            println!("cargo:warning={name} differs from the sources and can't be written: {error}");
         }
     }
 }

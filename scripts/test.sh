@@ -101,17 +101,22 @@ step() {
 
 # ---- The steps ---------------------------------------------------------------------------------------------------
 
-# The build writes include/dss.h anew where the sources say something else, so the difference shows afterwards:
-# to git, or without git to the copy made before the build.
-header_is_up_to_date() {
+# The build writes include/dss.h and the manual pages of section 3 anew where the sources say something else, so the
+# difference shows afterwards: to git, or without git to the copies made before the build.
+made_files_are_up_to_date() {
     if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-        git ls-files --error-unmatch include/dss.h && git diff --exit-code include/dss.h
+        # shellcheck disable=SC2046 # The list is meant to be split into words.
+        git ls-files --error-unmatch $(made_files) && git diff --exit-code $(made_files)
     else
-        diff -u "$logs/dss.h.before" include/dss.h
+        for file in $(made_files); do diff -u "$logs/made_before/$(basename "$file")" "$file" || return; done
     fi && return
-    echo "include/dss.h was not what the sources say, and the build has mended it: look at the change, then"
-    echo "'git add include/dss.h'."
+    echo "include/dss.h or pages in man/ were not what the sources say, and the build has mended them: look at the change,"
+    echo "then 'git add' them."
     return 1
+}
+
+made_files() {
+    echo include/dss.h man/*.3
 }
 
 build_c_tests() {
@@ -162,8 +167,9 @@ all_defects_are_noticed() {
 
 begun=$(date +%s)
 rm -rf "$logs"
-mkdir -p "$logs"
-cp include/dss.h "$logs/dss.h.before"
+mkdir -p "$logs/made_before"
+# shellcheck disable=SC2046 # The list is meant to be split into words.
+cp $(made_files) "$logs/made_before/"
 echo "Testing libdss on the stores: $DSS_TEST_STORES"
 
 # Nothing else can run without these, so a failure ends the run.
@@ -176,7 +182,7 @@ if servers >/dev/null; then
     step "servers" start_servers || finish
 fi
 
-step "include/dss.h is up to date" header_is_up_to_date
+step "header and pages are up to date" made_files_are_up_to_date
 step "format of the Rust code" make lint-fmt
 step "clippy" make lint-clippy
 step "warnings in the examples" make lint-c
@@ -191,6 +197,7 @@ suite count_ctest "C tests that wait" ctest --test-dir "$c_tests" -j "$((jobs * 
 step "all defects are noticed" all_defects_are_noticed && show_defects
 step "instructions of a call" scripts/instructions.sh
 step "library with some of the stores" scripts/test_slim.sh
+step "programs of the manual pages" scripts/test_examples.sh
 step "install and uninstall" scripts/test_install.sh
 step "fuzzing" scripts/fuzz.sh "${DSS_FUZZ_SECONDS:-60}"
 step "demo" make demo

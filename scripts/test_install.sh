@@ -47,6 +47,7 @@ link $2/libdss.so.$major -> libdss.so.$version
 644 $1/share/bash-completion/completions/dss
 644 $1/share/zsh/site-functions/_dss
 644 $1/share/fish/vendor_completions.d/dss.fish
+$(for page in man/*.3; do echo "644 $1/share/man/man3/${page#man/}"; done)
 END
 }
 

@@ -62,8 +62,9 @@ pub fn default_uri() -> Result<Uri, Error> {
 /// Open the store that a connection string names.
 ///
 ///     sqlite:/path/file.db                   an SQLite file, for the processes of one host; also a bare path without "sqlite:"
-///     postgresql://user@host:port/database   a PostgreSQL server, 13 or newer, for all hosts that reach it; also postgres:,
-///     host=... dbname=... user=...           and the keyword strings of its client library libpq
+///     postgresql://user@host:port/database   a PostgreSQL server, 13 or newer, for all hosts that reach it; also
+///                                            postgres://...
+///     host=... dbname=... user=...           the same, as a keyword string of its client library libpq
 ///     etcd://host:port,host:port/prefix      an etcd cluster, 3.4 or newer, for all hosts that reach it
 ///     memory:  memory:NAME                   a store of this process alone: handles of one NAME (also the empty one) share it,
 ///                                            and it is gone with the last of them; for unit tests of programs that use the
@@ -79,10 +80,10 @@ pub fn default_uri() -> Result<Uri, Error> {
 ///     schema=NAME     postgresql: the schema that holds the store, 1 to 63 small letters, digits and '_'; default dss
 ///     tls=on|off      etcd: whether to speak TLS; default on if one of the next three is given, else off
 ///     cacert=FILE     etcd: who has signed the servers' certificates (PEM); without it the usual public authorities
-///     cert=FILE       etcd: the client's certificate (PEM), with
-///     key=FILE        its private key
-///     user=NAME       etcd: the user, with
-///     password_file=FILE   the file whose first line is the user's password
+///     cert=FILE       etcd: the client's certificate (PEM), together with key=FILE
+///     key=FILE        etcd: its private key (PEM)
+///     user=NAME       etcd: the user, together with password_file=FILE
+///     password_file=FILE   etcd: the file whose first line is the user's password
 ///
 /// sqlite: The path is taken literally up to the '?' (no percent signs are decoded); a bare path is literal to its end and takes
 /// no options. A relative path is resolved once, from the working folder at this call, and so are symbolic links. A bare path
@@ -117,8 +118,8 @@ pub fn default_uri() -> Result<Uri, Error> {
 ///                      neither make nor use the store: give the rights, or another path,
 ///                     -ENOTCONN if the server can't be reached, does not answer within timeout_ms, or one side wants TLS and
 ///                      the other does not: start it, or put the string right,
-///                     -EROFS if the server is a standby: name the primary, or all hosts; -EROFS, -ENOSPC, -EDQUOT, -EMFILE,
-///                      -EIO also as the system says,
+///                     -EROFS if the server is a standby: name the primary, or all hosts,
+///                     -EROFS, -ENOSPC, -EDQUOT, -EMFILE, -EIO as the system says: make room, and so on,
 ///                     -EUCLEAN if the file, schema or prefix is not a dss store or is damaged: it is left untouched; give
 ///                      another one, or restore it,
 ///                     -EPROTONOSUPPORT if the store was written by a newer libdss (it is left untouched: update), the server is
@@ -128,7 +129,7 @@ pub fn default_uri() -> Result<Uri, Error> {
 ///                     -EMLINK if the file has a hard link: remove it; or is itself a bind mount: mount its folder instead,
 ///                     -EBUSY if other processes kept the file locked beyond timeout_ms: try again, or allow more time,
 ///                     -ECHILD in a process that was made by _Fork(3) or clone(2),
-///                     -ENOMEM, -ENOTRECOVERABLE.
+///                     -ENOMEM, -ENOTRECOVERABLE: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_init_uri(handle: *mut dss_handle, uri: *const c_char) -> c_int {
     // SAFETY: the handle is NULL or a struct of the caller's, and the uri NULL or a string.

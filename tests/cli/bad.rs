@@ -120,3 +120,30 @@ fn the_manual_page_has_all_that_the_command_has() {
         assert!(page.contains(&format!(".B {code}\n")), "exit code {code} is not in dss.1");
     }
 }
+
+/// What the README and the examples of the page have somebody type, the command takes.
+#[test]
+fn what_documents_say_of_options_is_so() {
+    let read = |path: &str| fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (mut seen, mut known) = (0, std::collections::BTreeMap::new());
+    for text in [read("README.md"), read("man/dss.1").replace("\\-", "-"), read("docs/stores.md")] {
+        for command in
+            text.split("dss ").skip(1).map(|rest| rest.split([';', '`', '#', '\n', '|', '(']).next().unwrap())
+        {
+            // What stands behind " -- " is another program's.
+            let words: Vec<&str> = command.split(" -- ").next().unwrap().split_whitespace().collect();
+            let is_word = |word: &&&str| !word.is_empty() && word.chars().all(|letter| letter.is_ascii_lowercase());
+            let Some(subcommand) = words.iter().find(is_word) else { continue };
+            let help = known.entry((*subcommand).to_owned()).or_insert_with(|| dss("memory:", &[subcommand, "--help"]));
+            if help.code != 0 {
+                continue;
+            }
+            for option in words.iter().filter(|word| word.starts_with("--")) {
+                let name = option.split(['=', ']', ')', ',', '.']).next().unwrap();
+                assert!(help.out.contains(name), "\"dss {}\": there is no {name}", command.trim());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 30, "{seen}");
+}
