@@ -19,6 +19,7 @@ packages_of() {
     etcd) echo etcd-server ;;
     faketime | libfaketime) echo faketime ;;
     gcc | libasan) echo gcc libc6-dev ;;
+    groff) echo groff-base ;;
     hiredis.h) echo libhiredis-dev ;;
     ip) echo iproute2 ;;
     libpq-fe.h) echo libpq-dev ;;
