@@ -3,6 +3,7 @@
 pub mod desks;
 #[cfg(feature = "etcd")]
 pub mod etcd;
+pub mod health;
 pub mod memory;
 pub mod news;
 #[cfg(feature = "postgres")]

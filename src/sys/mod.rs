@@ -75,6 +75,25 @@ pub fn filesystem_kind(path: &Path) -> io::Result<u64> {
     Ok(unsafe { found.assume_init() }.f_type as u64 & 0xffff_ffff)
 }
 
+/// What a file system has left for the path's user.
+pub struct Room {
+    pub bytes: u64,
+    pub all_bytes: u64,
+    /// None where files are made as long as there are bytes.
+    pub files: Option<u64>,
+}
+
+pub fn room(path: &Path) -> io::Result<Room> {
+    let path = c_path(path)?;
+    let mut found = MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: the path ends with NUL and the buffer is of the type that the call fills.
+    checked(unsafe { libc::statvfs(path.as_ptr(), found.as_mut_ptr()) })?;
+    // SAFETY: zeroed memory is a valid statvfs, and the call succeeded.
+    let found = unsafe { found.assume_init() };
+    let files = (found.f_files != 0).then_some(found.f_favail);
+    Ok(Room { bytes: found.f_bavail * found.f_frsize, all_bytes: found.f_blocks * found.f_frsize, files })
+}
+
 /// Whether the path itself is where something was mounted. Kernels before 5.8 can't tell and say no.
 pub fn is_mount_root(path: &Path) -> io::Result<bool> {
     let path = c_path(path)?;

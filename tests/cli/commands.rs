@@ -1,6 +1,7 @@
 //! What each subcommand does where nothing is wrong, and its answers.
 
-use super::{command, dss, dss_reading, each_store, fresh, kinds};
+use super::{Said, command, dss, dss_reading, each_store, fresh, kinds};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 #[test]
 fn a_lock_is_taken_shown_refreshed_given_on_and_released() {
@@ -164,4 +165,28 @@ fn shells_get_completions() {
         let script = dss("memory:", &["completions", shell]).ok();
         assert!(script.contains("transfer") && script.contains("on-lost"), "{shell}");
     }
+}
+
+/// What the README gives a script writer to type works as it stands.
+#[test]
+fn what_the_readme_says_can_be_typed() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let script = readme.split("**In a shell**").nth(1).unwrap().split("```sh\n").nth(1).unwrap();
+    let script: String = script.split("```").next().unwrap().lines().skip(1).map(|line| format!("{line}\n")).collect();
+    assert!(script.contains("dss run") && script.contains("--token"), "{script}");
+    let folder = tempfile::tempdir().unwrap();
+    let mover = folder.path().join("tape-mover");
+    fs::write(&mover, "#!/bin/sh\necho \"moves $1\"\n").unwrap();
+    fs::set_permissions(&mover, fs::Permissions::from_mode(0o755)).unwrap();
+    let programs = Path::new(env!("CARGO_BIN_EXE_dss")).parent().unwrap().display().to_string();
+    let path = format!("{}:{programs}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    each_store(|store| {
+        let mut shell = Command::new("sh");
+        shell.args(["-eu", "-c", &script]).env("DSS_URI", &store.uri).env("PATH", &path).env("USER", "tester");
+        let out = Said::from(shell.output().unwrap()).ok();
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!((lines[0], lines[1]), ("moves drive3", "moves drive1"), "{out}");
+        assert_eq!(dss(&store.uri, &["get", "drive3/position"]).ok(), "17");
+        assert_eq!(dss(&store.uri, &["--quiet", "list"]).ok(), "");
+    });
 }

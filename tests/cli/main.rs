@@ -5,6 +5,7 @@ mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod cut;
+mod doctor;
 mod running;
 mod terminal;
 

@@ -72,6 +72,8 @@ pub enum Command {
     Run(Run),
     /// Tell when locks change hands
     Watch(Watch),
+    /// Tell whether the store is well, and what to do if not
+    Doctor(Doctor),
     /// Print figures in the text format of Prometheus
     Stats(Stats),
     /// Print a completion script for a shell
@@ -259,6 +261,22 @@ pub struct Watch {
     /// How often to look
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
     pub interval: Duration,
+}
+
+#[derive(Group)]
+#[command(after_help = "\
+Examples:
+  dss doctor                                   what a person wants to know
+  dss doctor --quiet --write                   for monitoring: nothing is printed if all is well
+
+Exit codes: 0 all is well, 1 something should be looked at, 2 something is wrong.")]
+pub struct Doctor {
+    /// Locks that nobody touched for so long are told
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1d")]
+    pub stale: Duration,
+    /// Also take a lock of its own and release it, which shows that the store can be written
+    #[arg(long)]
+    pub write: bool,
 }
 
 #[derive(Group)]

@@ -2,6 +2,7 @@
 
 mod args;
 mod clean;
+mod doctor;
 mod exit;
 mod list;
 mod locks;
@@ -55,6 +56,7 @@ fn act(args: &Args) -> Result<Exit, Failure> {
         Command::Get(get) => values::get(common, get),
         Command::Set(set) => values::set(common, set),
         Command::Keys(keys) => values::keys(common, keys),
+        Command::Doctor(doctor) => doctor::doctor(common, doctor),
         Command::Stats(stats) => stats::stats(common, stats),
         Command::Run(run) => run::run(common, run),
         Command::Completions { shell } => {

@@ -122,9 +122,9 @@ pub fn table(rows: &[Row]) -> String {
     if let Some(terminal) = system::terminal_width() {
         fit(&mut widths, terminal);
     }
-    let mut text = line(&HEADS.map(str::to_owned), &widths, has_colours().then_some("1"));
+    let mut text = line(&HEADS.map(str::to_owned), &widths, Some("1"));
     for (row, cells) in rows.iter().zip(&cells) {
-        text += &line(cells, &widths, (has_colours() && row.is_nearly_over()).then_some("33"));
+        text += &line(cells, &widths, row.is_nearly_over().then_some("33"));
     }
     text
 }
@@ -154,10 +154,14 @@ fn line(cells: &[String; 7], widths: &[usize; 7], colour: Option<&str>) -> Strin
         }
         text += "  ";
     }
-    let text = text.trim_end();
-    match colour {
-        Some(colour) => format!("\x1b[{colour}m{text}\x1b[0m\n"),
-        None => format!("{text}\n"),
+    coloured(text.trim_end(), colour) + "\n"
+}
+
+/// The text in a colour, where colours are wanted.
+pub fn coloured(text: &str, colour: Option<&str>) -> String {
+    match colour.filter(|_| has_colours()) {
+        Some(colour) => format!("\x1b[{colour}m{text}\x1b[0m"),
+        None => text.to_owned(),
     }
 }
 

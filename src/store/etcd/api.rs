@@ -251,7 +251,7 @@ fn too_old(endpoint: &str, version: &str) -> Trouble {
 }
 
 /// 64-bit numbers come as text, and 0 not at all.
-fn number(value: &Value) -> i64 {
+pub fn number(value: &Value) -> i64 {
     value.as_str().map_or_else(|| value.as_i64().unwrap_or(0), |text| text.parse().unwrap_or(0))
 }
 

@@ -34,6 +34,15 @@ pub fn check(client: &Client, keys: &Keys, prefix: &str, deadline: Instant) -> R
     judge(value, prefix, client.endpoint())
 }
 
+/// Whether there is a store of ours; it is not made.
+pub fn look(client: &Client, keys: &Keys, prefix: &str, deadline: Instant) -> Result<bool, Error> {
+    let mut look = Txn::default();
+    look.get(&keys.store());
+    let found = client.read_again(&look, Repeat::WhileSilent, deadline).map_err(|trouble| trouble.error())?.found;
+    let Some(pair) = found.first().and_then(|pairs| pairs.first()) else { return Ok(false) };
+    judge(Some(&pair.value), prefix, client.endpoint()).map(|()| true)
+}
+
 /// What the key `store` holds, where it or another key of a store is there.
 fn judge(value: Option<&[u8]>, prefix: &str, endpoint: &str) -> Result<(), Error> {
     let (name, version) = codec::FORMAT.split_at(4);

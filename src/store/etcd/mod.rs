@@ -8,6 +8,7 @@ mod api;
 mod codec;
 mod decide;
 mod errors;
+pub mod examine;
 mod format;
 mod http;
 mod known;

@@ -80,6 +80,7 @@ functions! {
     PQerrorMessage: fn(*const Conn) -> *const c_char;
     PQsetErrorVerbosity: fn(*mut Conn, c_int) -> c_int;
     PQserverVersion: fn(*const Conn) -> c_int;
+    PQbackendPID: fn(*const Conn) -> c_int;
     PQsetNoticeReceiver: fn(*mut Conn, Option<NoticeReceiver>, *mut c_void) -> Option<NoticeReceiver>;
     PQsetnonblocking: fn(*mut Conn, c_int) -> c_int;
     PQsendQuery: fn(*mut Conn, *const c_char) -> c_int;

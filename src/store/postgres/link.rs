@@ -183,6 +183,12 @@ impl Link {
         unsafe { (self.libpq.PQserverVersion)(self.conn) }
     }
 
+    /// The server's process for this connection, as it was told when it began.
+    pub fn backend(&self) -> i32 {
+        // SAFETY: the connection is there.
+        unsafe { (self.libpq.PQbackendPID)(self.conn) }
+    }
+
     fn is_dead(&self) -> bool {
         // SAFETY: as above.
         unsafe { (self.libpq.PQstatus)(self.conn) != libpq::CONNECTION_OK }

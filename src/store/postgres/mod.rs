@@ -4,6 +4,7 @@ mod answers;
 mod arrays;
 mod batch;
 mod errors;
+pub mod examine;
 #[allow(unsafe_code)]
 mod libpq;
 #[allow(unsafe_code)]

@@ -91,7 +91,7 @@ fn check_server(link: &mut Link, deadline: Instant) -> Result<(), Error> {
     Ok(())
 }
 
-fn is_there(link: &mut Link, schema: &str, deadline: Instant) -> Result<bool, Error> {
+pub fn is_there(link: &mut Link, schema: &str, deadline: Instant) -> Result<bool, Error> {
     let sql = format!(
         "SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = '{schema}' AND c.relname = 'store'"

@@ -165,6 +165,17 @@ impl Connection {
         self.last_token().map_err(|stop| stop.fault(&self.path))
     }
 
+    /// The first value that a question about the file as a whole is answered with.
+    pub fn ask(&self, question: &str) -> Result<String, Fault> {
+        let text = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+        let value = self.sql.query_row(question, [], text);
+        match value.map_err(|error| Failure::on(&self.sql, &error).fault(&self.path))? {
+            rusqlite::types::Value::Integer(number) => Ok(number.to_string()),
+            rusqlite::types::Value::Text(text) => Ok(text),
+            _ => Ok(String::new()),
+        }
+    }
+
     /// Reads, each in a snapshot of its own, without any lock that a writer needs. With `alone` the process has no other
     /// connection to the file.
     pub fn read(&mut self, batch: &[&Request], alone: bool) -> Result<Vec<Outcome>, Fault> {

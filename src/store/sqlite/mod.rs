@@ -3,11 +3,13 @@
 mod connection;
 #[allow(unsafe_code)]
 pub mod errors;
+pub mod examine;
 #[allow(unsafe_code)]
 mod file_locks;
 mod header;
 #[allow(unsafe_code)]
 mod log_writes;
+mod mount;
 mod network;
 mod opening;
 pub mod place;

@@ -1,11 +1,14 @@
 //! Network file systems, on which SQLite's locks do not hold.
 
-use super::place::{PathText, at};
+use super::{
+    mount,
+    place::{PathText, at},
+};
 use crate::{
     model::error::{Code, Error},
     mutant, sys,
 };
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::path::Path;
 
 /// File systems whose locks or shared memory do not hold between hosts; statfs(2) and linux/magic.h have the numbers.
 const NETWORK: &[(u64, &str)] = &[
@@ -37,7 +40,7 @@ pub fn refuse(folder: &Path) -> Result<(), Error> {
     let kind = sys::filesystem_kind(folder).map_err(|error| at(folder, "can't be looked at", &error))?;
     let name = match NETWORK.iter().find(|(magic, _)| *magic == kind) {
         Some((_, name)) => (*name).to_owned(),
-        None if kind == FUSE => match fuse_type(folder) {
+        None if kind == FUSE => match mount::of(folder).map(|mount| mount.kind) {
             Some(name) if LOCAL_FUSE.contains(&name.as_str()) => return Ok(()),
             name => name.unwrap_or_else(|| "FUSE".into()),
         },
@@ -52,13 +55,4 @@ pub fn refuse(folder: &Path) -> Result<(), Error> {
         folder.shown()
     );
     Err(Error::new(Code::Network, text))
-}
-
-/// The type of the file system mounted from the folder's device, as /proc/self/mountinfo names it (proc(5)).
-fn fuse_type(folder: &Path) -> Option<String> {
-    let device = fs::metadata(folder).ok()?.dev();
-    let device = format!("{}:{}", libc::major(device), libc::minor(device));
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&device))?;
-    line.split(" - ").nth(1)?.split(' ').next().map(str::to_owned)
 }

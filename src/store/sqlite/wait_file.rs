@@ -62,6 +62,11 @@ impl WaitFile {
         file
     }
 
+    /// Whether the file is there and can't be used.
+    pub fn is_refused(&self) -> bool {
+        self.mapped.is_none() && self.path.exists()
+    }
+
     pub fn waiters(&mut self) -> Arc<Waiters> {
         self.follow_now_and_then();
         self.waiters.clone()

@@ -121,7 +121,7 @@ fn start(command: &[OsString], variables: &[u8]) -> io::Result<Child> {
 }
 
 fn watch_child(shared: &Shared, mut child: Child, signals: &Signals, socket: &mut UnixStream) -> io::Result<u8> {
-    let mut stage = Stage::Runs;
+    let (mut stage, mut holder_is_gone) = (Stage::Runs, false);
     loop {
         if let Some(status) = child.try_wait()? {
             if stage != Stage::Runs {
@@ -129,16 +129,19 @@ fn watch_child(shared: &Shared, mut child: Child, signals: &Signals, socket: &mu
             }
             return Ok(code_of(status));
         }
-        let ready =
-            process::wait(&[socket.as_fd(), signals.as_fd()], shared.until_something_is_due(stage == Stage::Runs))?;
-        if ready[0] && read_order(socket)?.is_none() {
-            // Who held the locks is gone, and nobody renews them.
-            Descendants::of_this_process().kill_all();
-            stage = Stage::Killed;
-        }
-        if ready[1] {
+        // The end of a socket whose other end is gone is always ready.
+        let fds = [signals.as_fd(), socket.as_fd()];
+        let count = if holder_is_gone { 1 } else { 2 };
+        let ready = process::wait(&fds[..count], shared.until_something_is_due(stage == Stage::Runs))?;
+        if ready[0] {
             signals.next()?;
             process::reap_orphans(child.id());
+        }
+        holder_is_gone |= ready.get(1) == Some(&true) && read_order(socket)?.is_none();
+        if holder_is_gone {
+            // Nobody renews the locks. (Again at each turn: what is to be killed may have started something meanwhile.)
+            Descendants::of_this_process().kill_all();
+            stage = Stage::Killed;
         }
         stage = stop_in_time(shared, stage);
     }

@@ -1,0 +1,248 @@
+//! `dss doctor` finds what is wrong with a store, says what to do, and has an exit code for programs that watch services.
+
+use super::{Said, common::Store, dss, each_store, fresh, kinds};
+use serde_json::Value;
+use std::{
+    env, fs,
+    os::unix::fs::{FileExt, PermissionsExt},
+    path::Path,
+    process::Command,
+};
+
+const FINE: i32 = 0;
+const WARNING: i32 = 1;
+const WRONG: i32 = 2;
+
+/// What it found about this thing: the state, the text and the cure of each finding.
+fn findings(said: &Said, about: &str) -> Vec<(String, String, String)> {
+    let value: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    assert_eq!((value["schema"].as_u64(), said.err.as_str()), (Some(1), ""), "{said:?}");
+    let text = |check: &Value, name: &str| check[name].as_str().unwrap_or_default().to_owned();
+    let checks = value["doctor"]["checks"].as_array().unwrap().iter().filter(|check| check["about"] == about);
+    checks.map(|check| (text(check, "state"), text(check, "text"), text(check, "cure"))).collect()
+}
+
+/// It found this about that thing, with such words in its text and its cure.
+#[track_caller]
+fn finds(uri: &str, arguments: &[&str], code: i32, about: &str, state: &str, words: [&str; 2]) {
+    let said = dss(uri, &[&["--timeout", "2s", "--json", "doctor"], arguments].concat());
+    let found = findings(&said, about);
+    let fits =
+        |(is, text, cure): &(String, String, String)| is == state && text.contains(words[0]) && cure.contains(words[1]);
+    assert!(found.iter().any(fits), "{uri}: no {state} {about} with {words:?}: {said:?}");
+    assert_eq!(said.code, code, "{said:?}");
+}
+
+/// What is said of the stores of the tests: their PostgreSQL flushes nothing, their etcd is one member.
+fn code_of(store: &Store) -> i32 {
+    match store.kind.as_str() {
+        "sqlite" => FINE,
+        "postgres" => WRONG,
+        _ => WARNING,
+    }
+}
+
+#[test]
+fn a_store_in_use_is_looked_at() {
+    each_store(|store| {
+        let uri = &store.uri;
+        dss(uri, &["lock", "drive3", "--owner", "mover"]).ok();
+        let said = dss(uri, &["--json", "doctor", "--write"]);
+        assert_eq!(said.code, code_of(store), "{said:?}");
+        for about in ["store", "locks", "writes"] {
+            assert_eq!(findings(&said, about).len(), 1, "{about}: {said:?}");
+            assert_eq!(findings(&said, about)[0].0, "fine", "{about}: {said:?}");
+        }
+        assert!(findings(&said, "locks")[0].1.starts_with("1 held"), "{said:?}");
+        assert_eq!(dss(uri, &["--quiet", "list"]).ok(), "drive3\n", "the lock of --write is gone");
+        let cure = ["drive3 of mover, whose process is gone", "dss list --min-age 0s"];
+        finds(uri, &["--stale", "0"], code_of(store).max(WARNING), "locks", "warning", cure);
+        match store.kind.as_str() {
+            "postgres" => finds(uri, &[], WRONG, "durability", "wrong", ["fsync is off", "fsync = on"]),
+            "etcd" => finds(uri, &[], WARNING, "cluster", "warning", ["one member", "run three"]),
+            _ => {}
+        }
+    });
+}
+
+/// The first line is for programs that watch services, and tells the worst; --quiet tells what is not fine alone.
+#[test]
+fn the_first_line_sums_up() {
+    each_store(|store| {
+        dss(&store.uri, &["lock", "a"]).ok();
+        let (said, quiet) = (dss(&store.uri, &["doctor"]), dss(&store.uri, &["doctor", "-q"]));
+        let state = ["fine", "warning", "wrong"][code_of(store) as usize];
+        assert!(said.out.starts_with(&format!("dss: {state}: ")), "{said:?}");
+        assert_eq!((quiet.code, quiet.out.is_empty()), (code_of(store), store.kind == "sqlite"), "{quiet:?}");
+        assert!(!quiet.out.contains("\nfine"), "{quiet:?}");
+    });
+}
+
+/// To look for a store does not make one.
+#[test]
+fn a_store_that_is_not_there_is_not_made() {
+    for store in ["sqlite", "postgres", "etcd"].into_iter().filter(|kind| kinds().iter().any(|k| k == kind)).map(fresh)
+    {
+        for _ in 0..2 {
+            finds(&store.uri, &["--write"], WRONG, "store", "wrong", ["there is no", "the first of them"]);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_down_is_wrong() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    if kinds().iter().any(|kind| kind == "postgres") {
+        let uri = format!("postgresql://dss@127.0.0.1:{port}/x");
+        finds(&uri, &[], WRONG, "server", "wrong", [&port.to_string(), ""]);
+    }
+    if kinds().iter().any(|kind| kind == "etcd") {
+        finds(&format!("etcd://127.0.0.1:{port}"), &[], WRONG, "member", "wrong", [&port.to_string(), ""]);
+    }
+}
+
+fn file_of(store: &Store) -> &Path {
+    Path::new(store.uri.strip_prefix("sqlite:").unwrap())
+}
+
+#[test]
+fn a_file_is_looked_at_from_all_sides() {
+    if !kinds().iter().any(|kind| kind == "sqlite") {
+        return;
+    }
+    let store = fresh("sqlite");
+    let (uri, file) = (&store.uri, file_of(&store));
+    for lock in 0..64 {
+        dss(uri, &["lock", &format!("{lock}")]).ok();
+    }
+    let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    chmod(file, 0o666);
+    finds(uri, &[], WARNING, "rights", "warning", ["every user of the host", "chmod o-w"]);
+    chmod(file, 0o600);
+    let folder = file.parent().unwrap();
+    chmod(folder, 0o777);
+    finds(uri, &[], WARNING, "rights", "warning", ["replace the files", "chmod o-w"]);
+    chmod(folder, 0o700);
+    // A log that a reader has kept from being reset; what is in it does not matter here.
+    let log = fs::File::create(format!("{}-wal", file.display())).unwrap();
+    log.set_len(65 << 20).unwrap();
+    finds(uri, &[], WARNING, "log", "warning", ["65.0 MiB", "fuser"]);
+    assert_eq!(dss(uri, &["doctor"]).code, FINE);
+    // A page in the middle is lost.
+    let pages = fs::File::options().write(true).open(file).unwrap();
+    pages.write_all_at(&[0xee; 1024], pages.metadata().unwrap().len() / 1024 / 2 * 1024).unwrap();
+    finds(uri, &[], WRONG, "content", "wrong", ["damaged", "restore"]);
+    fs::write(file, "Dear store, this is no database.".repeat(99)).unwrap();
+    finds(uri, &[], WRONG, "store", "wrong", ["not a dss store", ""]);
+}
+
+/// A store in memory is gone with the host, and a clock that was set back shows in tokens that are ahead of it.
+#[test]
+fn what_a_file_rests_on_is_looked_at() {
+    if !kinds().iter().any(|kind| kind == "sqlite") {
+        return;
+    }
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let uri = folder.path().join("x.db").display().to_string();
+    dss(&uri, &["lock", "a"]).ok();
+    finds(&uri, &[], WARNING, "file system", "warning", ["tmpfs", "put it on a disk"]);
+    let store = fresh("sqlite");
+    let mut late = Command::new("faketime");
+    late.args(["-f", "+2d", env!("CARGO_BIN_EXE_dss"), "lock", "a"]).env("DSS_URI", &store.uri);
+    Said::from(late.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").output().unwrap()).ok();
+    finds(&store.uri, &[], WARNING, "clock", "warning", ["set back by", "put the clock right"]);
+}
+
+#[test]
+fn a_role_and_its_settings_are_looked_at() {
+    if !kinds().iter().any(|kind| kind == "postgres") {
+        return;
+    }
+    let store = fresh("postgres");
+    dss(&store.uri, &["lock", "a"]).ok();
+    let careless = format!("{}&options=-csynchronous_commit%3Doff", store.uri);
+    finds(&careless, &[], WRONG, "durability", "wrong", ["synchronous_commit is off", "ALTER ROLE"]);
+    let schema = store.uri.rsplit_once("schema=").unwrap().1;
+    let (server, role) = (env::var("DSS_TEST_POSTGRES").unwrap(), format!("{schema}_reader"));
+    let sql = format!(
+        "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"
+    );
+    let psql = format!("{}/psql", env::var("DSS_TEST_POSTGRES_BIN").unwrap());
+    assert!(Command::new(psql).args([&server, "-X", "-q", "-c", &sql]).status().unwrap().success());
+    let (head, tail) = store.uri.split_once("//").unwrap();
+    let uri = format!("{head}//{role}@{}", tail.split_once('@').unwrap().1);
+    finds(&uri, &[], WRONG, "rights", "wrong", ["lacks rights on lock, session, state", "GRANT"]);
+}
+
+/// Servers of a test's own, in a folder.
+struct Servers(tempfile::TempDir);
+
+impl Servers {
+    fn of(&self, command: &str, arguments: &[&str]) -> String {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/servers.sh");
+        let folder = self.0.path().join("servers").display().to_string();
+        let mut run = Command::new(script);
+        run.arg(command).arg(folder).args(arguments).env("DSS_SERVERS_OWNER", std::process::id().to_string());
+        let said = Said::from(run.output().unwrap());
+        assert_eq!(said.code, 0, "{said:?}");
+        said.out.trim().to_owned()
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        self.of("clean", &[]);
+    }
+}
+
+fn servers() -> Servers {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let servers = Servers(folder);
+    fs::create_dir(servers.0.path().join("servers")).unwrap();
+    servers
+}
+
+#[test]
+fn standbys_are_looked_at() {
+    if !kinds().iter().any(|kind| kind == "postgres") {
+        return;
+    }
+    let primary = servers();
+    let port = primary.of("postgres-start", &["0"]);
+    let uri = format!("postgresql://dss@127.0.0.1:{port}/dss_test");
+    dss(&uri, &["lock", "a"]).ok();
+    finds(&uri, &[], WRONG, "replication", "fine", ["no standbys", ""]);
+    let standby = servers();
+    let other = standby.of("postgres-standby", &[&port]);
+    finds(&uri, &[], WRONG, "replication", "warning", ["none synchronous", "synchronous_standby_names"]);
+    finds(&format!("postgresql://dss@127.0.0.1:{other}/dss_test"), &[], WRONG, "store", "wrong", ["standby", ""]);
+}
+
+#[test]
+fn members_are_looked_at() {
+    if !kinds().iter().any(|kind| kind == "etcd") {
+        return;
+    }
+    let cluster = servers();
+    let members = cluster.of("etcd-cluster", &["n1", "n2", "n3"]);
+    let ports: Vec<&str> = members.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    let uri = format!("etcd://127.0.0.1:{},127.0.0.1:{},127.0.0.1:{}/x", ports[0], ports[1], ports[2]);
+    cluster.of("etcd-wait", &[]);
+    dss(&uri, &["lock", "a"]).ok();
+    finds(&uri, &[], FINE, "cluster", "fine", ["3 members, of which 1 may be away", ""]);
+    finds(
+        &format!("etcd://127.0.0.1:{}/x", ports[0]),
+        &[],
+        WARNING,
+        "cluster",
+        "warning",
+        ["names one", "name them all"],
+    );
+    cluster.of("etcd-kill", &["n3"]);
+    finds(&uri, &[], WARNING, "member", "warning", [ports[2], "start it again"]);
+    cluster.of("etcd-kill", &["n2"]);
+    finds(&uri, &[], WRONG, "store", "wrong", ["", ""]);
+}
