@@ -9,6 +9,8 @@
 #   make install     PREFIX=/usr/local BINDIR=$(PREFIX)/bin LIBDIR=$(PREFIX)/lib INCLUDEDIR=$(PREFIX)/include
 #                    MANDIR=$(PREFIX)/share/man DESTDIR=
 #   make uninstall   the same variables; folders stay
+#   make deb         Debian packages, in target/deb: libdss0, libdss-dev, dss-tools
+#   make abi         write down the binary interface that `make test` holds the library to, in abi/
 #   make fmt lint    set the format of the Rust code; look for what compilers and linters dislike
 #   make mutants     the library with switchable defects that `make test` must notice
 #   make clean       remove all that was built
@@ -26,6 +28,8 @@ INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
 # Where the shells look for completions.
 DATADIR ?= $(PREFIX)/share
+CMAKEDIR = $(LIBDIR)/cmake/dss
+CMAKE_FILES = dssConfig.cmake dssConfigVersion.cmake
 COMPLETIONS = bash-completion/completions/dss zsh/site-functions/_dss fish/vendor_completions.d/dss.fish
 
 # Cargo.toml is the one place that states the version; the major version is the number in the SONAME.
@@ -42,7 +46,7 @@ BUILT := $(OUT)/libdss.built
 
 SOURCES := Cargo.toml Cargo.lock $(wildcard build.rs cbindgen.toml .cargo/config.toml) $(shell find src build man/examples -type f)
 
-.PHONY: build demo test torture soak bench install uninstall fmt lint lint-fmt lint-clippy lint-c lint-sh mutants clean help
+.PHONY: build demo test torture soak bench install uninstall deb abi fmt lint lint-fmt lint-clippy lint-c lint-sh mutants clean help
 .DELETE_ON_ERROR:
 
 # Cargo knows best what is out of date, so `make build` always asks it.
@@ -78,8 +82,13 @@ install: $(BUILT)
 	ln -sfn libdss.so.$(VERSION) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
 	ln -sfn $(SONAME) "$(DESTDIR)$(LIBDIR)/libdss.so"
 	$(INSTALL) -m 644 include/dss.h "$(DESTDIR)$(INCLUDEDIR)/dss.h"
-	@sed $(PC_VALUES) dss.pc.in >$(OUT)/dss.pc
+	@sed $(VALUES) dss.pc.in >$(OUT)/dss.pc
 	$(INSTALL) -m 644 $(OUT)/dss.pc "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc"
+	$(INSTALL) -d -m 755 "$(DESTDIR)$(CMAKEDIR)"
+	for file in $(CMAKE_FILES); do \
+		sed $(VALUES) "packaging/$$file.in" >"$(OUT)/$$file" && \
+		$(INSTALL) -m 644 "$(OUT)/$$file" "$(DESTDIR)$(CMAKEDIR)/$$file" || exit; \
+	done
 	$(INSTALL) -d -m 755 "$(DESTDIR)$(BINDIR)"
 	$(INSTALL) -d -m 755 "$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man3" "$(DESTDIR)$(MANDIR)/man7"
 	$(INSTALL) -m 755 $(OUT)/dss "$(DESTDIR)$(BINDIR)/dss"
@@ -93,9 +102,9 @@ install: $(BUILT)
 		$(INSTALL) -m 644 $(OUT)/dss.completions "$(DESTDIR)$(DATADIR)/$$file" || exit; \
 	done
 
-# Folders below the prefix are named by it, so that pkg-config can move them all (--define-prefix).
+# Folders below the prefix are named by it, so that pkg-config (--define-prefix) and CMake can move them all.
 below_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
-PC_VALUES = -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+VALUES = -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@MAJOR@|$(MAJOR)|' -e 's|@SONAME@|$(SONAME)|' \
 	-e 's|@LIBDIR@|$(call below_prefix,$(LIBDIR))|' -e 's|@INCLUDEDIR@|$(call below_prefix,$(INCLUDEDIR))|'
 
 uninstall:
@@ -103,7 +112,25 @@ uninstall:
 		"$(DESTDIR)$(INCLUDEDIR)/dss.h" "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc" "$(DESTDIR)$(BINDIR)/dss" \
 		"$(DESTDIR)$(MANDIR)/man1/dss.1" "$(DESTDIR)$(MANDIR)/man7/dss.7" \
 		$(foreach page,$(notdir $(wildcard man/*.3)),"$(DESTDIR)$(MANDIR)/man3/$(page)") \
+		$(foreach file,$(CMAKE_FILES),"$(DESTDIR)$(CMAKEDIR)/$(file)") \
 		$(foreach file,$(COMPLETIONS),"$(DESTDIR)$(DATADIR)/$(file)")
+
+# Debian's tools leave what they make beside and in the tree, so they get a copy of it. What is built already is not built again.
+DEB := $(CARGO_TARGET_DIR)/deb
+TREE := $(DEB)/dss-$(VERSION)
+deb: $(BUILT)
+	@scripts/need.sh dh dpkg-buildpackage
+	rm -rf "$(DEB)"
+	mkdir -p "$(TREE)"
+	tar -c --exclude-vcs --exclude-caches-all --exclude='$(CARGO_TARGET_DIR:$(CURDIR)/%=./%)' . | tar -x -C "$(TREE)"
+	cd "$(TREE)" && unset MAKEFLAGS MFLAGS MAKELEVEL && dpkg-buildpackage --build=binary --no-sign --no-check-builddeps
+	rm -rf "$(TREE)"
+	@ls "$(DEB)"/*.deb
+
+abi:
+	@scripts/need.sh abidw gcc
+	mkdir -p abi
+	scripts/abi.sh >abi/$(SONAME).abi
 
 fmt:
 	$(CARGO) fmt --all

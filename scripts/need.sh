@@ -10,12 +10,16 @@ root_of_tree=$(dirname "$0")/..
 # The Debian packages that bring a tool; most tools have the name of their package.
 packages_of() {
     case $1 in
+    abidiff | abidw) echo abigail-tools ;;
     cargo-clippy) echo rust-clippy ;;
     cargo-fmt) echo rustfmt ;;
     ctest) echo cmake ;;
+    dh) echo debhelper ;;
+    dpkg-buildpackage) echo dpkg-dev ;;
     etcd) echo etcd-server ;;
     faketime | libfaketime) echo faketime ;;
     gcc | libasan) echo gcc libc6-dev ;;
+    groff) echo groff-base ;;
     hiredis.h) echo libhiredis-dev ;;
     ip) echo iproute2 ;;
     libpq-fe.h) echo libpq-dev ;;

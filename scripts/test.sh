@@ -175,7 +175,8 @@ echo "Testing libdss on the stores: $DSS_TEST_STORES"
 # Nothing else can run without these, so a failure ends the run.
 # shellcheck disable=SC2046 # The list is meant to be split into words.
 step "tools" scripts/need.sh cargo cargo-fmt cargo-clippy gcc g++ libasan make cmake valgrind strace libfaketime \
-    sqlite3.h pkg-config nm readelf strip unshare shellcheck $(server_tools) || finish
+    sqlite3.h pkg-config nm readelf strip unshare shellcheck abidiff abidw dh \
+    dpkg-buildpackage lintian groff $(server_tools) || finish
 step "build" make build || finish
 if servers >/dev/null; then
     step "servers that crash, and that are left alone" scripts/test_servers.sh
@@ -199,6 +200,8 @@ step "instructions of a call" scripts/instructions.sh
 step "library with some of the stores" scripts/test_slim.sh
 step "programs of the manual pages" scripts/test_examples.sh
 step "install and uninstall" scripts/test_install.sh
+step "Debian packages" scripts/test_deb.sh
+step "binary interface" scripts/test_abi.sh
 step "fuzzing" scripts/fuzz.sh "${DSS_FUZZ_SECONDS:-60}"
 step "demo" make demo
 finish

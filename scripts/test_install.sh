@@ -41,6 +41,8 @@ link $2/libdss.so -> libdss.so.$major
 link $2/libdss.so.$major -> libdss.so.$version
 755 $2/libdss.so.$version
 644 $2/pkgconfig/dss.pc
+644 $2/cmake/dss/dssConfig.cmake
+644 $2/cmake/dss/dssConfigVersion.cmake
 755 $1/bin/dss
 644 $1/share/man/man1/dss.1
 644 $1/share/man/man7/dss.7
@@ -85,6 +87,47 @@ check_program() {
         fail "quickstart does not run"
 }
 
+# A project of CMake, as a user has it, that asks for a version of the library.
+cmake_project() {
+    rm -rf "$work/project"
+    mkdir "$work/project"
+    cp examples/quickstart.c "$work/project/"
+    cat >"$work/project/CMakeLists.txt" <<END
+cmake_minimum_required(VERSION 3.5...3.25)
+project(user C)
+find_package(dss $1 REQUIRED)
+find_package(dss REQUIRED) # Twice, as the parts of a large project do.
+add_executable(quickstart quickstart.c)
+target_link_libraries(quickstart PRIVATE dss::dss)
+get_target_property(folder dss::dss INTERFACE_INCLUDE_DIRECTORIES)
+message(STATUS "header: \${folder}; prefix: \${prefix}")
+END
+    cmake -S "$work/project" -B "$work/project/build" -Dprefix=mine -DCMAKE_PREFIX_PATH="$2" >"$work/cmake.log" 2>&1
+}
+
+cmake_failed() {
+    cat "$work/cmake.log" >&2
+    fail "$*"
+}
+
+# find_package takes what is at least as new, of the same major version.
+check_cmake() {
+    # Debian's /lib is a link to /usr/lib: the header is not beside the former.
+    mkdir "$work/linked"
+    ln -s "$work/dest dir/usr/lib" "$work/linked/lib"
+    cmake_project 0.1 "$work/linked" || cmake_failed "find_package(dss) is led astray by a link"
+    for asked in "" 0.1 "$version EXACT" "0.0.9...<1"; do
+        cmake_project "$asked" "$work/moved" || cmake_failed "find_package(dss $asked) found nothing"
+    done
+    cmake --build "$work/project/build" >"$work/cmake.log" 2>&1 || cmake_failed "the project of CMake does not build"
+    readelf -d "$work/project/build/quickstart" | grep -q "NEEDED.*\[libdss.so.$major\]" || fail "CMake links something else"
+    DSS_URI="sqlite:$work/cmake.db" "$work/project/build/quickstart" || fail "what CMake has built does not run"
+    for asked in 99 "$major.99" "0.0.1...<0.0.2" "0.0.1 EXACT"; do
+        ! cmake_project "$asked" "$work/moved" || fail "find_package(dss $asked) is content with $version"
+        grep -q "requested version" "$work/cmake.log" || fail "find_package(dss $asked) failed for another reason"
+    done
+}
+
 check_command() {
     dss="$work/dest dir/usr/bin/dss"
     [ "$("$dss" --version)" = "dss $version" ] || fail "the command is of another version than Cargo.toml"
@@ -101,6 +144,7 @@ make_into install PREFIX=/usr
 check_files usr usr/lib
 check_library usr/lib
 check_program
+check_cmake
 check_command
 make_into install PREFIX=/usr
 check_files usr usr/lib # Installing twice changes nothing.
@@ -114,6 +158,9 @@ check_pc_line() {
 }
 check_pc_line "libdir=\${prefix}/lib/multi-arch"
 check_pc_line "includedir=/srv/include"
+# It can not be built here, where the header is in the DESTDIR.
+cmake_project 0.1 "$work/dest dir/opt/dss/lib/multi-arch/cmake/dss" || true
+grep -qxF -e "-- header: /srv/include; prefix: mine" "$work/cmake.log" || fail "CMake has: $(grep header: "$work/cmake.log")"
 make_into uninstall PREFIX=/opt/dss LIBDIR=/opt/dss/lib/multi-arch INCLUDEDIR=/srv/include
 check_uninstalled
 echo "install and uninstall: as they should be"
