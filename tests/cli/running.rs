@@ -126,6 +126,25 @@ fn the_command_dies_with_the_one_that_holds_its_lock() {
     });
 }
 
+/// The lock was released when the watcher was killed, before what the command had started was dead.
+#[test]
+fn the_command_dies_with_the_one_that_watches_it() {
+    each_store(|store| {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        let script = format!("echo $$ >{}; setsid sh -c 'echo $$ >{}; sleep 30' & wait", one.display(), two.display());
+        let mut child = start(&store.uri, &["run", "--ttl", "20s", "-l", "drive", "--", "sh", "-c", &script]);
+        let (first, second) = (number_in(&one), number_in(&two));
+        let stat = std::fs::read_to_string(format!("/proc/{first}/stat")).unwrap();
+        let watcher: u32 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap();
+        assert_ne!(watcher, child.id());
+        send(watcher, libc::SIGKILL);
+        assert_eq!(dss(&store.uri, &["lock", "drive", "--wait", "10s", "--owner", "next"]).code, 0);
+        assert!(!is_alive(first) && !is_alive(second));
+        assert_eq!(child.wait().unwrap().code(), Some(125));
+    });
+}
+
 #[test]
 fn the_command_is_dead_before_the_lease_of_one_that_was_stopped_ends() {
     each_store(|store| {

@@ -103,7 +103,7 @@ fn about_server(server: &mut Server<'_>) -> Result<Vec<Finding>, Error> {
         Finding::warning(
             "connections",
             text,
-            "raise max_connections, or end what is not needed: a process of libdss takes one, or two while it waits",
+            "raise max_connections, or end what is not needed: a process that uses libdss takes up to three",
         )
     };
     Ok(vec![version, connections])

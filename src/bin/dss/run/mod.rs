@@ -39,6 +39,8 @@ pub fn run(common: &Common, run: &Run) -> Result<Exit, Failure> {
     let usage = |failure: Failure| if failure.exit == Exit::Usage { failure } else { failed(failure) };
     let (ids, owner) = (names::ids(&run.ids)?, names::owner_of_process(&run.owner)?);
     let ttl_ms = locks::ttl_ms(Some(run.ttl))?;
+    // Should the watcher be killed, what it watched is ours, and is not left to itself.
+    process::adopt_orphans().map_err(|error| failed(error.into()))?;
     // Before there are threads, which a fork would leave behind.
     let shared = Shared::new(ttl_ms, stops(run.on_lost)).map_err(|error| failed(error.into()))?;
     let watcher = Watcher::start(&shared, &run.command).map_err(|error| failed(error.into()))?;
@@ -117,7 +119,11 @@ impl Held {
                 return Ok(match watcher.ended() {
                     Some(_) if self.shared.was_stopped() => Exit::Chosen(LOST),
                     Some(code) => Exit::Chosen(code),
-                    None => Exit::Chosen(FAILED),
+                    None => {
+                        eprintln!("dss: the watcher of the command was killed, so the command is, too");
+                        process::Descendants::of_this_process().kill_all();
+                        Exit::Chosen(FAILED)
+                    }
                 });
             }
             if ready[1] {
