@@ -189,6 +189,8 @@ mod tests {
 
     /// A store of the first version, with a lock that is held.
     fn first_version(path: &std::path::Path) {
+        // Another test might put our system calls in place while this connection uses SQLite's.
+        vfs::install().unwrap();
         let sql = rusqlite::Connection::open(path).unwrap();
         sql.execute_batch(schema::FIRST_VERSION).unwrap();
         sql.execute("INSERT INTO lock VALUES (x'6472697665', x'616e6e', 7, zeroblob(16), 5, 6, 'host:1:old')", [])
