@@ -41,6 +41,11 @@ fn readme_and_header_have_the_same_table_of_calls() {
         let said = rows(&readme.replace("| `", "").replace('`', ""), call);
         assert!(!said.is_empty(), "{call}");
         assert_eq!(said, rows(&header, call), "{call}");
+        // On a page there are no lines between the columns.
+        let page = read("man/dss.7").replace("\\-", "-");
+        let line = page.lines().find(|line| line.starts_with(&format!("{call} "))).unwrap_or_default();
+        let cells: String = said[0].concat().split_whitespace().collect();
+        assert_eq!(line.split_whitespace().skip(1).collect::<String>(), cells, "{call} in dss.7");
     }
 }
 
