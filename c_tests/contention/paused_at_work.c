@@ -53,9 +53,13 @@ static void take_and_release(void *arg)
     struct member *own = &crew->members[own_number(crew)];
     struct dss_handle handle;
     char id[32];
+    int rc;
 
     snprintf(id, sizeof(id), "of member %d", (int)(own - crew->members));
-    CHECK_RC(dss_init_uri(&handle, crew->uri), 0);
+    /* On a machine that is busy with much else a server may need more time for an opening than a call has here. */
+    while ((rc = dss_init_uri(&handle, crew->uri)) == -ENOTCONN || rc == -EBUSY)
+        continue;
+    CHECK_RC(rc, 0);
     while (!atomic_load(&crew->stop)) {
         take(own, &handle, id);
         release(own, &handle, id);
