@@ -31,6 +31,10 @@ failed=0
 # The last words of a run; the counts are also left in a file, for whoever wants to say them again.
 finish() {
     [ -z "$servers_folder" ] || scripts/servers.sh clean "$servers_folder"
+    if [ -s "$logs/failures" ]; then
+        echo "What failed:"
+        sed 's/^/    /' "$logs/failures"
+    fi
     echo "Logs are in $logs; the whole took $(($(date +%s) - begun)) s."
     echo "$passed passed, $failed failed" | tee "$logs/counts"
     [ "$failed" -eq 0 ]
@@ -47,6 +51,13 @@ count_ctest() {
     awk '/\*\*\*Skipped/ { skipped++ }
          /tests passed, .* tests failed out of/ { failed = $4; passed = $NF - $4 }
          END { print passed - skipped, failed + skipped }' "$1"
+}
+
+# failures NAME LOG: which tests of a log failed and the words that they failed with, or the step's name if there are no tests in it.
+failures() {
+    grep -E '^test .* FAILED$|^ *[0-9]+ - .* \((Failed|Timeout|SEGFAULT|SIG[A-Z]*|Subprocess aborted|Not Run|Skipped)\)' "$2" |
+        grep . || echo "$1"
+    { grep -E -A 1 '^thread .* panicked at' "$2"; grep -E 'not so: |the watchdog: ' "$2"; } | grep -v '^--$' | cut -c1-400 | head -n 20
 }
 
 # Shows that a long step is alive: on a terminal the last line of its log, each second; else a dot each minute.
@@ -86,6 +97,7 @@ END
     if [ "$bad" -ne 0 ]; then
         tail -n 60 "$log" | sed 's/^/    | /'
         echo "    The whole log: $log"
+        failures "$name" "$log" >>"$logs/failures"
         return 1
     fi
 }

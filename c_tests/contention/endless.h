@@ -6,7 +6,7 @@
 
 #include "contention.h"
 
-#define PATIENCE_S 10.0 /* who is not back by then hangs */
+#define PATIENCE_S 10.0 /* who was told to come back and is not back by then hangs */
 
 /* ---- A thread that waits for ever. ---- */
 
@@ -51,6 +51,18 @@ static inline void start_waiter(struct waiter *waiter, struct dss_handle *handle
 static inline void wait_until_asleep(struct waiter *waiter)
 {
     wait_until_waiting(getpid(), atomic_load(&waiter->tid));
+}
+
+/* Until it is seen in its call: there the signals of the host are held back, but for the moments in which it sleeps. */
+static inline void wait_until_inside(struct waiter *waiter)
+{
+    struct timespec moment = {0, 50000};
+    double begin = test_seconds();
+
+    while (!holds_back_signals(atomic_load(&waiter->tid)) && !is_waiting(getpid(), atomic_load(&waiter->tid))) {
+        CHECK(test_seconds() - begin < HANGS_AFTER_S);
+        nanosleep(&moment, NULL);
+    }
 }
 
 /* Whether the call returns in time. */
@@ -98,7 +110,7 @@ static inline void step(const char *what)
         fprintf(stderr, "%.1f s\n", now - last);
     last = now;
     fprintf(stderr, "%s: ", what);
-    watchdog(40); /* for each part */
+    watchdog(HANGS_AFTER_S); /* for each part */
 }
 
 #endif

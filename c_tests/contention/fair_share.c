@@ -56,7 +56,7 @@ int main(void)
     long least = LONG_MAX, most = 0;
     struct crew *crew;
 
-    watchdog(60);
+    watchdog(HANGS_AFTER_S);
     crew = crew_of(test_uri());
     for (int i = 0; i < CREW; i++)
         start_member(crew, i, take_and_release);

@@ -315,7 +315,7 @@ int main(int count, char **arguments)
     int i;
 
     CHECK(seconds > 0);
-    watchdog((unsigned)seconds + 40); /* waits without an end must end when the others stop */
+    watchdog((unsigned)seconds + HANGS_AFTER_S); /* waits without an end must end when the others stop */
     use_files_in_memory();
     scene = shared_memory(sizeof(*scene));
     for (i = 0; i < IDS; i++)

@@ -172,7 +172,7 @@ int main(int count, char **arguments)
 
     CHECK(count == 3);
     as_threads = strcmp(arguments[1], "threads") == 0;
-    watchdog(40);
+    watchdog(HANGS_AFTER_S);
     use_files_in_memory();
     scene = shared_memory(sizeof(*scene));
     if (strcmp(arguments[2], "one") == 0)

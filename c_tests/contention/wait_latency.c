@@ -160,7 +160,7 @@ int main(void)
     const struct ask any = {.ids = ids, .count = 3, .owner = "waiter", .flags = DSS_LOCK_ANY, .wait_ms = -1};
     struct dss_handle handle;
 
-    watchdog(50);
+    watchdog(HANGS_AFTER_S);
     use_files_in_memory();
     scene = shared_memory(sizeof(*scene));
     CHECK_RC(dss_init_uri(&handle, test_uri()), 0);

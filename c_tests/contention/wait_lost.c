@@ -151,7 +151,7 @@ int main(void)
 {
     struct waiter waiter;
 
-    watchdog(55);
+    watchdog(HANGS_AFTER_S);
     use_files_in_memory();
     got = shared_memory(sizeof(*got));
     line_make(&waiter.go);

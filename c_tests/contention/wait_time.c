@@ -152,7 +152,7 @@ int main(void)
     static const int waits_ms[] = {10, 50, 100, 300, 700};
     struct dss_handle handle;
 
-    watchdog(50);
+    watchdog(HANGS_AFTER_S);
     use_files_in_memory();
     CHECK_RC(dss_init_uri(&handle, test_uri()), 0);
     CHECK_RC(dss_lock(&handle, "held", "holder"), 0);

@@ -114,7 +114,7 @@ int main(void)
     int printed;
 
     (void)test_uri();
-    watchdog(40);
+    watchdog(HANGS_AFTER_S);
     printed = begin_silence();
     CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
     CHECK_RC(dss_init_uri(&handle, test_uri()), 0);

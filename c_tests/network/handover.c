@@ -84,7 +84,7 @@ static void look_by_itself(void)
 
 int main(void)
 {
-    watchdog(60);
+    watchdog(HANGS_AFTER_S);
     (void)test_uri();
     scene = shared_memory(sizeof(*scene));
     if (test_store_is("postgres"))

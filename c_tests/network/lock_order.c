@@ -92,7 +92,7 @@ int main(void)
     struct dss_handle handle;
     pthread_t threads[3];
 
-    watchdog(60);
+    watchdog(HANGS_AFTER_S);
     CHECK_RC(dss_init_uri(&handle, test_uri()), 0);
     first.handle = late.handle = early.handle = &handle;
     /* So their rows lie in this order. */

@@ -323,7 +323,7 @@ int main(int count, char **arguments)
     int rounds = count > 1 ? atoi(arguments[1]) : 1;
     char own[400], *uri;
 
-    watchdog(60 + 120 * (unsigned)rounds);
+    watchdog(HANGS_AFTER_S + 120 * (unsigned)rounds);
     servers_begin();
     scene = shared_memory(sizeof(*scene));
     servers_own("restarts", own, sizeof(own));

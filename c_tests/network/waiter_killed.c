@@ -54,7 +54,7 @@ int main(void)
     static const long before_us[ROUNDS] = {0, 1000, 300000, 1500000};
     struct dss_handle handle;
 
-    watchdog(60);
+    watchdog(HANGS_AFTER_S);
     got = shared_memory(sizeof(*got));
     CHECK_RC(dss_init_uri(&handle, test_uri()), 0);
     for (int i = 0; i < ROUNDS; i++) {

@@ -48,7 +48,7 @@ int main(int count, char **arguments)
     int kills = count > 2;
     struct dss_handle handle;
 
-    watchdog(40 + (unsigned)seconds);
+    watchdog(HANGS_AFTER_S + (unsigned)seconds);
     use_files_in_memory();
     begin_counting();
     snprintf(counting->uri, sizeof(counting->uri), "%s", test_uri());

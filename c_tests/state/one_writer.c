@@ -92,7 +92,7 @@ int main(int count, char **arguments)
     int numbers[WORKERS];
 
     use_files_in_memory();
-    watchdog(40 + (unsigned)seconds);
+    watchdog(HANGS_AFTER_S + (unsigned)seconds);
     scene = shared_memory(sizeof(*scene));
     for (int i = 0; i < WORKERS; i++) {
         numbers[i] = i;

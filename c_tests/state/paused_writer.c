@@ -90,7 +90,7 @@ int main(void)
     pid_t process = 0;
     double stopped;
 
-    watchdog(50);
+    watchdog(HANGS_AFTER_S);
     (void)test_uri();
     line_make(&to_a);
     line_make(&from_a);

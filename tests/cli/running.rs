@@ -1,6 +1,6 @@
 //! `dss run`.
 
-use super::{command, dss, each_store, is_alive, wait_until};
+use super::{command, common::Store, dss, each_store, is_alive, wait_until};
 use std::{
     fs,
     path::Path,
@@ -110,19 +110,23 @@ fn a_lock_that_is_taken_away_stops_the_command() {
     });
 }
 
+/// `dss run` of a command that has a child of its own, in another session; and the numbers of both.
+fn start_with_a_far_child(store: &Store, ttl: &str) -> (Child, [u32; 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+    let script = format!("echo $$ >{}; setsid sh -c 'echo $$ >{}; sleep 30' & wait", one.display(), two.display());
+    let child = start(&store.uri, &["run", "--ttl", ttl, "-l", "drive", "--", "sh", "-c", &script]);
+    (child, [number_in(&one), number_in(&two)])
+}
+
 /// A command must not go on without anybody who renews its lock.
 #[test]
 fn the_command_dies_with_the_one_that_holds_its_lock() {
     each_store(|store| {
-        let folder = tempfile::tempdir().unwrap();
-        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
-        // A command with a child of its own in another session.
-        let script = format!("echo $$ >{}; setsid sh -c 'echo $$ >{}; sleep 30' & wait", one.display(), two.display());
-        let mut child = start(&store.uri, &["run", "--ttl", "2s", "-l", "drive", "--", "sh", "-c", &script]);
-        let (first, second) = (number_in(&one), number_in(&two));
+        let (mut child, processes) = start_with_a_far_child(store, "2s");
         send(child.id(), libc::SIGKILL);
         child.wait().unwrap();
-        wait_until("the command lives on", || !is_alive(first) && !is_alive(second));
+        wait_until("the command lives on", || !processes.into_iter().any(is_alive));
     });
 }
 
@@ -130,17 +134,13 @@ fn the_command_dies_with_the_one_that_holds_its_lock() {
 #[test]
 fn the_command_dies_with_the_one_that_watches_it() {
     each_store(|store| {
-        let folder = tempfile::tempdir().unwrap();
-        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
-        let script = format!("echo $$ >{}; setsid sh -c 'echo $$ >{}; sleep 30' & wait", one.display(), two.display());
-        let mut child = start(&store.uri, &["run", "--ttl", "20s", "-l", "drive", "--", "sh", "-c", &script]);
-        let (first, second) = (number_in(&one), number_in(&two));
-        let stat = std::fs::read_to_string(format!("/proc/{first}/stat")).unwrap();
+        let (mut child, processes) = start_with_a_far_child(store, "20s");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", processes[0])).unwrap();
         let watcher: u32 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap();
         assert_ne!(watcher, child.id());
         send(watcher, libc::SIGKILL);
         assert_eq!(dss(&store.uri, &["lock", "drive", "--wait", "10s", "--owner", "next"]).code, 0);
-        assert!(!is_alive(first) && !is_alive(second));
+        assert!(!processes.into_iter().any(is_alive));
         assert_eq!(child.wait().unwrap().code(), Some(125));
     });
 }

@@ -1,9 +1,8 @@
 //! Whether the keys below a prefix are a store of this version.
 
 use super::{
-    api::Txn,
+    api::{Pair, Txn},
     codec::{self, Keys},
-    errors::Trouble,
     http::{Client, Repeat},
 };
 use crate::model::error::{Code, Error, Shown};
@@ -11,27 +10,22 @@ use std::time::Instant;
 
 /// Looks whether the keys below the prefix are a store of ours, or makes them one where there is none of its keys.
 pub fn check(client: &Client, keys: &Keys, prefix: &str, deadline: Instant) -> Result<(), Error> {
-    let at_first = |trouble: Trouble| trouble.error();
-    let key = keys.store();
-    let mut look = Txn::default();
-    look.get(&key);
-    let mut found = client.read_again(&look, Repeat::WhileSilent, deadline).map_err(at_first)?.found;
-    if found.iter().all(Vec::is_empty) {
-        let mut make = Txn::default();
-        make.if_modified(&key, 0);
-        for all in keys.kinds() {
-            make.if_none(&all, &codec::end_of(&all));
-        }
-        make.put(&key, codec::FORMAT, 0);
-        make.else_get(&key);
-        let made = client.read(&make, deadline).map_err(at_first)?;
-        if made.succeeded {
-            return Ok(());
-        }
-        found = made.found;
+    if look(client, keys, prefix, deadline)? {
+        return Ok(());
     }
-    let value = found.first().and_then(|pairs| pairs.first()).map(|pair| &pair.value[..]);
-    judge(value, prefix, client.endpoint())
+    let key = keys.store();
+    let mut make = Txn::default();
+    make.if_modified(&key, 0);
+    for all in keys.kinds() {
+        make.if_none(&all, &codec::end_of(&all));
+    }
+    make.put(&key, codec::FORMAT, 0);
+    make.else_get(&key);
+    let made = client.read(&make, deadline).map_err(|trouble| trouble.error())?;
+    if made.succeeded {
+        return Ok(());
+    }
+    judge(first_value(&made.found), prefix, client.endpoint())
 }
 
 /// Whether there is a store of ours; it is not made.
@@ -39,8 +33,12 @@ pub fn look(client: &Client, keys: &Keys, prefix: &str, deadline: Instant) -> Re
     let mut look = Txn::default();
     look.get(&keys.store());
     let found = client.read_again(&look, Repeat::WhileSilent, deadline).map_err(|trouble| trouble.error())?.found;
-    let Some(pair) = found.first().and_then(|pairs| pairs.first()) else { return Ok(false) };
-    judge(Some(&pair.value), prefix, client.endpoint()).map(|()| true)
+    let Some(value) = first_value(&found) else { return Ok(false) };
+    judge(Some(value), prefix, client.endpoint()).map(|()| true)
+}
+
+fn first_value(found: &[Vec<Pair>]) -> Option<&[u8]> {
+    found.first().and_then(|pairs| pairs.first()).map(|pair| &pair.value[..])
 }
 
 /// What the key `store` holds, where it or another key of a store is there.

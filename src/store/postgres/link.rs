@@ -1,24 +1,23 @@
 //! One connection to a server. Nothing here waits beyond its deadline, but for the look-up of names.
 
+mod connecting;
+
 use super::{
     arrays::Parameter,
     errors::{self, SqlState, Trouble},
-    libpq::{self, Conn, Libpq, PgResult},
+    libpq::{self, Conn, Libpq},
     rows::{Rows, string},
 };
 use crate::{
     clock,
-    model::{
-        error::{Code, Error},
-        uri::postgres::Postgres as Target,
-    },
+    model::error::{Code, Error},
     sys::{
-        inherited, language,
+        inherited,
         poll::{self, For},
     },
 };
 use std::{
-    ffi::{CStr, CString, c_char, c_int, c_void},
+    ffi::{CStr, CString, c_char, c_int},
     os::fd::RawFd,
     ptr,
     time::Instant,
@@ -48,114 +47,7 @@ pub struct Statement {
     pub types: &'static [u32],
 }
 
-/// The server's notes are for people at a terminal; libpq would print them.
-unsafe extern "C" fn ignore_notice(_: *mut c_void, _: *const PgResult) {}
-
 impl Link {
-    /// Begins to connect, to this one of several hosts where one is named.
-    pub fn begin(target: &Target, host: &[(&CStr, CString)]) -> Result<Link, Error> {
-        let libpq = libpq::load()?;
-        // What it says is looked at.
-        let _english = language::english();
-        let conninfo = checked_conninfo(libpq, target)?;
-        // Of the same keyword the last one counts, so those before `dbname` are only defaults.
-        let mut parameters = vec![(c"fallback_application_name", c"libdss"), (c"dbname", conninfo.as_c_str())];
-        if !host.is_empty() {
-            parameters.insert(0, (c"target_session_attrs", c"read-write"));
-            parameters.extend(host.iter().map(|(keyword, value)| (*keyword, value.as_c_str())));
-        }
-        let mut link = Link {
-            libpq,
-            conn: ptr::null_mut(),
-            socket: None,
-            place: String::new(),
-            prepared: Vec::new(),
-            forgot: 0,
-            as_text: false,
-        };
-        link.start(&parameters)?;
-        Ok(link)
-    }
-
-    /// What libpq has made of the connection string, its files and the environment.
-    pub fn setting(&self, keyword: &CStr) -> Option<String> {
-        // SAFETY: the connection is there; what libpq gives is a list that ends with a keyword of NULL, and is given back once.
-        unsafe {
-            let all = (self.libpq.PQconninfo)(self.conn);
-            let mut option = all;
-            while !option.is_null() && !(*option).keyword.is_null() && CStr::from_ptr((*option).keyword) != keyword {
-                option = option.add(1);
-            }
-            let there = !option.is_null() && !(*option).keyword.is_null() && !(*option).value.is_null();
-            let value = there.then(|| string((*option).value));
-            (self.libpq.PQconninfoFree)(all);
-            value
-        }
-    }
-
-    fn start(&mut self, parameters: &[(&CStr, &CStr)]) -> Result<(), Error> {
-        let list = |which: fn(&(&CStr, &CStr)) -> *const c_char| -> Vec<*const c_char> {
-            parameters.iter().map(which).chain([ptr::null()]).collect()
-        };
-        let (keywords, values) = (list(|(key, _)| key.as_ptr()), list(|(_, value)| value.as_ptr()));
-        let _changing = inherited::changing();
-        // SAFETY: two lists of strings, as long as each other, that end with NULL.
-        self.conn =
-            inherited::opening(|| unsafe { (self.libpq.PQconnectStartParams)(keywords.as_ptr(), values.as_ptr(), 1) });
-        if self.conn.is_null() {
-            return Err(Error::new(Code::NoMemory, "no memory for a connection to PostgreSQL"));
-        }
-        // SAFETY: the connection is there; the receiver has the type that is asked for.
-        unsafe {
-            (self.libpq.PQsetErrorVerbosity)(self.conn, libpq::ERRORS_VERBOSE);
-            (self.libpq.PQsetNoticeReceiver)(self.conn, Some(ignore_notice), ptr::null_mut());
-        }
-        self.note_socket();
-        match self.socket {
-            None => errors::of_options(&self.message()).map_or(Ok(()), Err),
-            Some(_) => Ok(()),
-        }
-    }
-
-    pub fn finish(&mut self, deadline: Instant) -> Result<(), Error> {
-        let _english = language::english();
-        let mut purpose = For::Writing;
-        loop {
-            self.place = self.tell_place();
-            let Some((fd, _)) = self.socket else { return Err(errors::of_connecting(&self.message(), &self.place)) };
-            if !poll::ready(fd, purpose, deadline).map_err(|error| errors::of_system(&error, &self.place))? {
-                return Err(errors::no_answer(&self.place));
-            }
-            let changing = inherited::changing();
-            // SAFETY: the connection is there.
-            let step = inherited::opening(|| unsafe { (self.libpq.PQconnectPoll)(self.conn) });
-            self.note_socket();
-            drop(changing);
-            purpose = match step {
-                libpq::POLLING_OK => break,
-                libpq::POLLING_FAILED => return Err(errors::of_connecting(&self.message(), &self.place)),
-                libpq::POLLING_READING => For::Reading,
-                _ => For::Writing,
-            };
-        }
-        self.place = self.tell_place();
-        // SAFETY: the connection is there, and nothing is under way.
-        unsafe { (self.libpq.PQsetnonblocking)(self.conn, 1) };
-        Ok(())
-    }
-
-    /// libpq goes from one socket to the next while it tries hosts.
-    fn note_socket(&mut self) {
-        // SAFETY: the connection is there.
-        let fd = unsafe { (self.libpq.PQsocket)(self.conn) };
-        if self.socket.map(|(known, _)| known) != Some(fd) {
-            if let Some((_, former)) = self.socket.take() {
-                inherited::is_ours(former);
-            }
-            self.socket = (fd >= 0).then(|| (fd, inherited::note(fd)));
-        }
-    }
-
     pub fn fd(&self) -> Option<RawFd> {
         self.socket.map(|(fd, _)| fd)
     }
@@ -370,23 +262,5 @@ impl Drop for Link {
             // SAFETY: ours, and given back once.
             unsafe { (self.libpq.PQfinish)(self.conn) };
         }
-    }
-}
-
-/// The connection string, if libpq understands it.
-fn checked_conninfo(libpq: &Libpq, target: &Target) -> Result<CString, Error> {
-    let conninfo = CString::new(&target.conninfo[..])
-        .map_err(|_| Error::new(Code::Invalid, "the connection string has a NUL in it"))?;
-    let mut message = ptr::null_mut();
-    // SAFETY: the string ends with NUL; what libpq gives is given back once.
-    unsafe {
-        let options = (libpq.PQconninfoParse)(conninfo.as_ptr(), &mut message);
-        if !options.is_null() {
-            (libpq.PQconninfoFree)(options);
-            return Ok(conninfo);
-        }
-        let said = string(message);
-        (libpq.PQfreemem)(message.cast());
-        Err(errors::of_conninfo(&said))
     }
 }
