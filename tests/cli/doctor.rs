@@ -4,6 +4,7 @@ use super::{Said, common::Store, dss, each_store, fresh, kinds};
 use serde_json::Value;
 use std::{
     env, fs,
+    net::TcpListener,
     os::unix::fs::{FileExt, PermissionsExt},
     path::Path,
     process::Command,
@@ -241,6 +242,17 @@ fn members_are_looked_at() {
         "warning",
         ["names one", "name them all"],
     );
+    // Two that take connections and say nothing, before the others.
+    let silent = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let port_of = |one: &TcpListener| one.local_addr().unwrap().port();
+    let first = silent.iter().map(|one| format!("127.0.0.1:{},", port_of(one))).collect::<String>();
+    let with_silent = uri.replace("etcd://", &format!("etcd://{first}"));
+    for one in &silent {
+        let words = [&*format!(":{}", port_of(one)), "start it again"];
+        finds(&with_silent, &[], WARNING, "member", "warning", words);
+    }
+    finds(&with_silent, &[], WARNING, "store", "fine", ["prefix x/", ""]);
+    finds(&with_silent, &[], WARNING, "cluster", "fine", ["3 members", ""]);
     cluster.of("etcd-kill", &["n3"]);
     finds(&uri, &[], WARNING, "member", "warning", [ports[2], "start it again"]);
     cluster.of("etcd-kill", &["n2"]);
