@@ -31,14 +31,25 @@ fn a_lock_is_taken_shown_refreshed_given_on_and_released() {
 /// Each command is a process of its own, and so has a store in memory for itself.
 #[test]
 fn a_store_in_memory_begins_empty_each_time() {
-    if kinds().iter().any(|kind| kind == "memory") {
-        let store = fresh("memory");
-        assert!(dss(&store.uri, &["lock", "drive"]).ok().contains("tester@"));
-        dss(&store.uri, &["status", "drive"]).fails(3, "drive");
-        dss(&store.uri, &["unlock", "drive"]).fails(3, "drive");
-        assert_eq!(dss(&store.uri, &["run", "--lock", "a", "--", "echo", "hello"]).ok(), "hello\n");
-        dss(&store.uri, &["get", "key"]).fails(3, "key");
+    if !kinds().iter().any(|kind| kind == "memory") {
+        return;
     }
+    let store = fresh("memory");
+    let said = |arguments: &[&str]| dss(&store.uri, arguments);
+    assert!(said(&["lock", "drive"]).ok().contains("tester@"));
+    assert!(said(&["set", "key", "value"]).ok().trim().parse::<u64>().unwrap() > 0);
+    for absent in
+        [&["status", "drive"][..], &["unlock", "drive"], &["refresh", "drive"], &["transfer", "drive", "--to", "b"]]
+    {
+        said(absent).fails(3, "drive");
+    }
+    said(&["get", "key"]).fails(3, "key");
+    for shows_nothing in [&["--quiet", "list"][..], &["--quiet", "keys"], &["--quiet", "clean", "--all", "--yes"]] {
+        assert_eq!(said(shows_nothing).ok(), "");
+    }
+    assert!(said(&["stats"]).ok().contains("\ndss_locks 0\n"));
+    assert!(said(&["doctor"]).ok().starts_with("dss: fine: 1 check\n"));
+    assert_eq!(said(&["run", "--lock", "a", "--", "echo", "hello"]).ok(), "hello\n");
 }
 
 #[test]

@@ -229,10 +229,11 @@ fn show(common: &Common, findings: &[Finding], worst: Level) -> Result<(), Failu
         return Ok(output::print_json("doctor", json!({"state": name_of(worst), "checks": checks}))?);
     }
     let bad = findings.iter().filter(|finding| finding.level != Level::Fine).count();
+    let all = if findings.len() == 1 { "1 check".to_owned() } else { format!("{} checks", findings.len()) };
     // Programs that watch services show the first line.
     let mut text = match bad {
-        0 => format!("dss: fine: {} checks\n", findings.len()),
-        _ => format!("dss: {}: {bad} of {} checks\n", name_of(worst), findings.len()),
+        0 => format!("dss: fine: {all}\n"),
+        _ => format!("dss: {}: {bad} of {all}\n", name_of(worst)),
     };
     if common.quiet {
         text.clear();
