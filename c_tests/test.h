@@ -25,6 +25,9 @@
 
 #include "dss.h"
 
+/* Who has not come so far by then hangs, however busy the machine is. */
+#define HANGS_AFTER_S 100
+
 /* Ends the test unless the condition holds. */
 #define CHECK(condition)                                                                                            \
     do {                                                                                                            \

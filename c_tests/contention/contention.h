@@ -13,9 +13,6 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Who has not come so far by then hangs, however busy the machine is. */
-#define HANGS_AFTER_S 100
-
 /* Puts the test's files into memory where that is possible: how fast a disk flushes is not what is looked at here. */
 static inline void use_files_in_memory(void)
 {

@@ -81,6 +81,18 @@ static void *cut_off(void *arg)
     return NULL;
 }
 
+/* The handle that has little time works again; on a busy machine perhaps not with its first call. */
+static void check_works(void)
+{
+    double begun = test_seconds();
+    int rc;
+
+    do
+        rc = dss_lock_status(&hasty, "another", NULL, NULL);
+    while (rc == -ENOTCONN && test_seconds() - begun < HANGS_AFTER_S);
+    CHECK_RC(rc, -ENOLCK);
+}
+
 static void check_end(const struct call *call, const char *fault, int skip, int rc, const char *id)
 {
     CHECK_HERE(rc == 0 || rc == -EINPROGRESS || rc == -ENOTCONN);
@@ -95,7 +107,7 @@ static void check_after(const struct call *call, const char *fault, int skip, in
 {
     int again;
 
-    CHECK_RC(dss_lock_status(&hasty, "another", NULL, NULL), -ENOLCK);
+    check_works();
     if (rc != -EINPROGRESS || !call->takes)
         return;
     CHECK_HERE(!call->is_done(&direct, id));
@@ -111,7 +123,7 @@ static void given_up(const struct call *call, int mode, const char *fault, int s
     int rc;
 
     call->prepare(&direct, id);
-    CHECK_RC(dss_lock_status(&hasty, "another", NULL, NULL), -ENOLCK);
+    check_works();
     proxy_arm(&proxy, mode, skip, PROXY_KEEP);
     thread = start_thread(cut_off, NULL);
     begun = test_seconds();
@@ -148,13 +160,13 @@ static void be_late(const struct call *call)
     int rc, skip = 0;
 
     call->prepare(&direct, id);
-    CHECK_RC(dss_lock_status(&hasty, "another", NULL, NULL), -ENOLCK);
+    check_works();
     proxy_arm(&proxy, PROXY_LATE, 0, LATE_MS);
     rc = call->make(&hasty, id);
     /* It may have been done by another connection meanwhile. Or what is late is not yet the change. */
     CHECK_HERE(rc == -EINPROGRESS || rc == 0 || rc == -ENOTCONN);
     CHECK_HERE(!proxy_has_struck(&proxy));
-    CHECK_RC(dss_lock_status(&hasty, "another", NULL, NULL), -ENOLCK);
+    check_works();
     CHECK_HERE(call->is_done(&direct, id) == (rc == 0));
     if (rc == 0)
         undo(call, id);

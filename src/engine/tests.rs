@@ -226,6 +226,16 @@ fn a_failure_after_a_lost_answer_stays_unknown() {
     assert_eq!(holder(&engine), None);
 }
 
+/// A status that shared its batch with the withdrawal of a lost lock was told -EINPROGRESS, as if it had changed something.
+#[test]
+fn a_read_is_never_told_that_it_may_have_been_applied() {
+    let (engine, _) = engine(&[Deed::LoseRequest, Deed::Fail], Deed::LoseRequest);
+    assert_eq!(call(&engine, lock("a"), 5000), Err(Code::Unknown));
+    for _ in 0..2 {
+        assert_eq!(call(&engine, Request::Status { id: id() }, 50).err(), Some(Code::Io));
+    }
+}
+
 #[test]
 fn the_last_user_tries_to_withdraw() {
     let (engine, script) = engine(&[Deed::LoseAnswer, Deed::Fail], Deed::Apply);

@@ -76,9 +76,10 @@ impl Ticket {
         lock(&self.progress).outcome.is_some()
     }
 
+    /// With `in_doubt` the try may have been applied. Of a read nothing can have been.
     pub fn hinder(&self, error: &Error, in_doubt: bool) {
         let mut progress = lock(&self.progress);
-        if in_doubt {
+        if in_doubt && !self.request.is_read() {
             progress.doubt.get_or_insert_with(|| error.clone());
         }
         progress.hindrance = Some(error.clone());

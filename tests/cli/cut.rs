@@ -116,12 +116,12 @@ fn way_to(store: &Store) -> Box<dyn Way> {
     }
 }
 
-/// Commands that write who they are, and on while they live.
+/// Commands that write who they are, and start others as long as they live.
 fn start(uri: &str, count: usize, folder: &Path) -> Vec<(Child, PathBuf)> {
     let one = |number: usize| {
         let path = folder.join(number.to_string());
         let (id, script) =
-            (format!("drive {number}"), format!("echo $$ >{}; while :; do sleep 0.05; done", path.display()));
+            (format!("drive {number}"), format!("echo $$ >{}; while :; do sleep 0.5; done", path.display()));
         let run = ["--timeout", "1s", "run", "--ttl", TTL, "-l", &id, "--", "sh", "-c", &script];
         let child = command(uri, &run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         (child, path)

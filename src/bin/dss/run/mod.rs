@@ -121,7 +121,7 @@ impl Held {
                     Some(code) => Exit::Chosen(code),
                     None => {
                         eprintln!("dss: the watcher of the command was killed, so the command is, too");
-                        process::Descendants::of_this_process().kill_all();
+                        process::Descendants::kill_all();
                         Exit::Chosen(FAILED)
                     }
                 });

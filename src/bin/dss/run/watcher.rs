@@ -125,7 +125,7 @@ fn watch_child(shared: &Shared, mut child: Child, signals: &Signals, socket: &mu
     loop {
         if let Some(status) = child.try_wait()? {
             if stage != Stage::Runs {
-                Descendants::of_this_process().kill_all();
+                Descendants::kill_all();
             }
             return Ok(code_of(status));
         }
@@ -140,7 +140,7 @@ fn watch_child(shared: &Shared, mut child: Child, signals: &Signals, socket: &mu
         holder_is_gone |= ready.get(1) == Some(&true) && read_order(socket)?.is_none();
         if holder_is_gone {
             // Nobody renews the locks. (Again at each turn: what is to be killed may have started something meanwhile.)
-            Descendants::of_this_process().kill_all();
+            Descendants::kill_all();
             stage = Stage::Killed;
         }
         stage = stop_in_time(shared, stage);
@@ -151,7 +151,7 @@ fn watch_child(shared: &Shared, mut child: Child, signals: &Signals, socket: &mu
 fn stop_in_time(shared: &Shared, stage: Stage) -> Stage {
     if shared.must_be_dead() && stage < Stage::Killed {
         shared.note_stopped();
-        Descendants::of_this_process().kill_all();
+        Descendants::kill_all();
         return Stage::Killed;
     }
     if shared.should_end() && stage < Stage::Asked {
