@@ -55,9 +55,9 @@ count_ctest() {
 
 # failures NAME LOG: which tests of a log failed and the words that they failed with, or the step's name if there are no tests in it.
 failures() {
-    grep -E '^test .* FAILED$|^ *[0-9]+ - .* \((Failed|Timeout|SEGFAULT|SIG[A-Z]*|Subprocess aborted|Not Run|Skipped)\)' "$2" |
+    grep -E '^test .* FAILED$|^[[:space:]]*[0-9]+ - .* \((Failed|Timeout|SEGFAULT|SIG[A-Z]*|Subprocess aborted|Not Run|Skipped)\)' "$2" |
         grep . || echo "$1"
-    { grep -E -A 1 '^thread .* panicked at' "$2"; grep -E 'not so: |the watchdog: ' "$2"; } | grep -v '^--$' | cut -c1-400 | head -n 20
+    { grep -E -A 1 '^thread .* panicked at' "$2"; grep -E ': not so: |\) gave -?[0-9]+ |the watchdog: ' "$2"; } | grep -v '^--$' | cut -c1-400 | head -n 20
 }
 
 # Shows that a long step is alive: on a terminal the last line of its log, each second; else a dot each minute.

@@ -20,6 +20,7 @@
 #define TTL_MS 600000 /* never runs out in here: it is the mix of both kinds of locks that counts */
 #define KILL_EVERY_US 200000
 #define GRANTS_AT_LEAST test_calls(10, 2) /* of each worker: all make progress */
+#define LEAST_PART 8 /* nobody gets less than this part of an equal share, however slow all are */
 #define LISTS_AT_LEAST 50
 
 struct scene {
@@ -236,6 +237,7 @@ static void report_progress(void)
     fprintf(stderr, "%ld sets, %ld to %ld of each worker; %ld refused, %ld timed out; longest wait %.2f s\n", made.sum,
             made.least, made.most, made.refused, made.timed_out, (double)made.longest_us / 1e6);
     fprintf(stderr, "%ld lists, %ld sets in them\n", atomic_load(&scene->lists), atomic_load(&scene->sets_seen));
+    CHECK(made.least * LEAST_PART >= made.sum / WORKERS);
 }
 
 /* ---- Who kills. ---- */

@@ -81,15 +81,13 @@ static void *cut_off(void *arg)
     return NULL;
 }
 
-/* The handle that has little time works again; on a busy machine perhaps not with its first call. */
+/* The handle that has little time works again; on a busy machine perhaps not with its first call, but with one of a few. */
 static void check_works(void)
 {
-    double begun = test_seconds();
-    int rc;
+    int rc = -ENOTCONN;
 
-    do
+    for (int i = 0; i < 3 && rc == -ENOTCONN; i++)
         rc = dss_lock_status(&hasty, "another", NULL, NULL);
-    while (rc == -ENOTCONN && test_seconds() - begun < HANGS_AFTER_S);
     CHECK_RC(rc, -ENOLCK);
 }
 

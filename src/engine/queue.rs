@@ -33,7 +33,7 @@ const BATCH_VALUES_MAX: usize = 256 << 10;
 /// the threads runs.
 const GATHER_MOST: usize = 8;
 
-/// How many are woken by each of those who were answered together and woken by the one who did the work, or by another of them.
+/// Of many who were answered together, how many each one wakes who was woken itself.
 const PASSED_ON: i32 = 2;
 
 /// The kind of ring of all reads; each batch of writes has one of the others.

@@ -1,7 +1,7 @@
 //! `dss run` with its store cut off: the command is never alive when somebody else has the lock.
 
 use super::{command, fresh, is_alive, shared_kinds, wait_until};
-use crate::common::{Dss, Opts, Store};
+use crate::common::{Dss, Opts, Store, last_error};
 use std::{
     fs,
     io::{self, Read, Write},
@@ -121,7 +121,7 @@ fn start(uri: &str, count: usize, folder: &Path) -> Vec<(Child, PathBuf)> {
     let one = |number: usize| {
         let path = folder.join(number.to_string());
         let (id, script) =
-            (format!("drive {number}"), format!("echo $$ >{}; while :; do sleep 0.5; done", path.display()));
+            (format!("drive {number}"), format!("echo $$ >{}; while :; do sleep 0.05; done", path.display()));
         let run = ["--timeout", "1s", "run", "--ttl", TTL, "-l", &id, "--", "sh", "-c", &script];
         let child = command(uri, &run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         (child, path)
@@ -159,7 +159,8 @@ fn nobody_has_the_lock_while_the_command_lives() {
                 scope.spawn(move || {
                     let opts = Opts { wait_ms: 20_000, ..Opts::default() };
                     let id = format!("drive {number}").into_bytes();
-                    assert_eq!(direct.lockv(&[id], b"next", &opts).0, 0);
+                    let rc = direct.lockv(&[id], b"next", &opts).0;
+                    assert_eq!(rc, 0, "{kind}: command {number}: {}", last_error());
                     assert!(!is_alive(*process), "{kind}: command {number} lives though another has its lock");
                 });
             }

@@ -3,11 +3,12 @@
 use super::{Said, common::Store, dss, each_store, fresh, kinds};
 use serde_json::Value;
 use std::{
-    env, fs,
+    env, fs, io,
     net::TcpListener,
     os::unix::fs::{FileExt, PermissionsExt},
     path::Path,
     process::Command,
+    thread,
 };
 
 const FINE: i32 = 0;
@@ -222,6 +223,14 @@ fn standbys_are_looked_at() {
     finds(&format!("postgresql://dss@127.0.0.1:{other}/dss_test"), &[], WRONG, "store", "wrong", ["standby", ""]);
 }
 
+/// The second is asked while the first has not been given up.
+fn are_asked_together(silent: &[TcpListener; 2]) {
+    let [first, second] = silent.each_ref().map(|one| one.accept().unwrap().0);
+    first.set_nonblocking(true).unwrap();
+    let asked = io::copy(&mut &first, &mut io::sink());
+    assert_eq!(asked.unwrap_err().kind(), io::ErrorKind::WouldBlock, "it was given up before {second:?}");
+}
+
 #[test]
 fn members_are_looked_at() {
     if !kinds().iter().any(|kind| kind == "etcd") {
@@ -247,11 +256,14 @@ fn members_are_looked_at() {
     let port_of = |one: &TcpListener| one.local_addr().unwrap().port();
     let first = silent.iter().map(|one| format!("127.0.0.1:{},", port_of(one))).collect::<String>();
     let with_silent = uri.replace("etcd://", &format!("etcd://{first}"));
+    thread::scope(|scope| {
+        scope.spawn(|| are_asked_together(&silent));
+        finds(&with_silent, &[], WARNING, "store", "fine", ["prefix x/", ""]);
+    });
     for one in &silent {
         let words = [&*format!(":{}", port_of(one)), "start it again"];
         finds(&with_silent, &[], WARNING, "member", "warning", words);
     }
-    finds(&with_silent, &[], WARNING, "store", "fine", ["prefix x/", ""]);
     finds(&with_silent, &[], WARNING, "cluster", "fine", ["3 members", ""]);
     cluster.of("etcd-kill", &["n3"]);
     finds(&uri, &[], WARNING, "member", "warning", [ports[2], "start it again"]);

@@ -8,6 +8,7 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::process::CommandExt,
     },
+    path::Path,
     process::Command,
     ptr,
     sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
@@ -258,13 +259,35 @@ pub struct Descendants {
 }
 
 impl Descendants {
-    /// What the kernel tells at once, where it can: some may be left out while others end (proc(5)). It looks at
-    /// no other processes, of which a busy machine has many.
-    fn seen_quickly() -> Descendants {
-        let children_of = |process: u32| -> BTreeSet<u32> {
-            let list = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
-            list.split_whitespace().filter_map(|number| number.parse().ok()).collect()
-        };
+    /// As the kernel lists them, which takes no look at the other processes of the machine; some may be left out while others end
+    /// (proc(5)). Where it has no such list, they are searched for.
+    pub fn of_this_process() -> Descendants {
+        let own = std::process::id();
+        if !Path::new(&format!("/proc/{own}/task/{own}/children")).exists() {
+            return Descendants::searched();
+        }
+        Descendants::below(|process| {
+            let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+            let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+            lists
+                .flat_map(|list| list.split_whitespace().filter_map(|it| it.parse().ok()).collect::<Vec<u32>>())
+                .collect()
+        })
+    }
+
+    /// None is left out, as all processes are looked at: on a busy machine that takes long.
+    fn searched() -> Descendants {
+        let mut children_of: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for process in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+            if let Some(parent) = parent_of(process) {
+                children_of.entry(parent).or_default().insert(process);
+            }
+        }
+        Descendants::below(|process| children_of.get(&process).cloned().unwrap_or_default())
+    }
+
+    fn below(children_of: impl Fn(u32) -> BTreeSet<u32>) -> Descendants {
         let children = children_of(std::process::id());
         let (mut all, mut left) = (BTreeSet::new(), children.clone());
         while let Some(process) = left.pop_first() {
@@ -275,33 +298,16 @@ impl Descendants {
         Descendants { children, all }
     }
 
-    pub fn of_this_process() -> Descendants {
-        let mut children_of: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        for process in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
-            if let Some(parent) = parent_of(process) {
-                children_of.entry(parent).or_default().insert(process);
-            }
-        }
-        let children = children_of.get(&std::process::id()).cloned().unwrap_or_default();
-        let (mut all, mut left) = (BTreeSet::new(), children.clone());
-        while let Some(process) = left.pop_first() {
-            all.insert(process);
-            left.extend(children_of.get(&process).into_iter().flatten());
-        }
-        Descendants { children, all }
-    }
-
     pub fn signal(&self, signal: i32) {
         self.all.iter().for_each(|process| send(*process, signal));
     }
 
-    /// Kills all, and those whom they start meanwhile, until none is left but the command, which its parent waits for. Where many
-    /// have to do this at the same time, a look at all processes takes long: so those that are seen at once go first.
+    /// Kills all, and those whom they start meanwhile, until a search finds none but the command, which its parent waits for. Where
+    /// many commands lose their locks at the same time, that search comes late: so those that are listed go first.
     pub fn kill_all() {
-        Descendants::seen_quickly().signal(libc::SIGKILL);
+        Descendants::of_this_process().signal(libc::SIGKILL);
         for _ in 0..200 {
-            let left = Descendants::of_this_process();
+            let left = Descendants::searched();
             left.signal(libc::SIGKILL);
             if left.all.iter().all(|process| is_dead(*process)) {
                 return;
