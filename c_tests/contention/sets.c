@@ -7,6 +7,9 @@
  * Words in shared memory, one for each id, witness who is inside. Each lock's note says which set it belongs to and of
  * how many.
  *
+ * The last request of the dead may still be on its way to a server, and take its set any time later: the others would wait
+ * for that one for ever, as they must. So whoever lists also cleans up after the dead, there.
+ *
  *   sets [seconds]
  */
 #include "contention.h"
@@ -25,6 +28,8 @@
 
 struct scene {
     _Atomic int stop;
+    _Atomic int all_left; /* the workers; so nothing needs to be listed any more */
+    _Atomic int at_work[WORKERS]; /* the incarnation that works at each place: all others are dead */
     _Atomic int inside[IDS]; /* the incarnation that holds the id, from 1 on; 0 for nobody */
     _Atomic long grants[WORKERS], refused[WORKERS], timed_out[WORKERS];
     _Atomic long longest_us[WORKERS]; /* the longest of the waits without an end */
@@ -134,6 +139,7 @@ static void start(struct worker *worker)
     static int incarnations;
 
     worker->incarnation = ++incarnations;
+    atomic_store(&scene->at_work[worker->place], worker->incarnation);
     worker->process = spawn(work, worker);
 }
 
@@ -167,34 +173,63 @@ static int note_lock(const struct dss_lock_info *info, void *arg)
 }
 
 /* Lists the locks, of one owner or all, and finds every set whole; how many locks there were. */
-static int list_whole_sets(struct dss_handle *handle, const char *owner)
+static int list_whole_sets(struct dss_handle *handle, const char *owner, struct seen *seen)
 {
     struct dss_filter filter = {.size = sizeof(filter), .lock_owner = owner};
-    struct seen seen = {.count = 0};
     int locks = 0;
 
-    CHECK_RC(dss_lock_list(handle, &filter, note_lock, &seen), 0);
-    for (int i = 0; i < seen.count; i++) {
-        if (seen.owners[i].locks != seen.owners[i].size) {
-            fprintf(stderr, "of %s, %s, %d locks are there\n", seen.owners[i].owner, seen.owners[i].note,
-                    seen.owners[i].locks);
+    *seen = (struct seen){.count = 0};
+    CHECK_RC(dss_lock_list(handle, &filter, note_lock, seen), 0);
+    for (int i = 0; i < seen->count; i++) {
+        if (seen->owners[i].locks != seen->owners[i].size) {
+            fprintf(stderr, "of %s, %s, %d locks are there\n", seen->owners[i].owner, seen->owners[i].note,
+                    seen->owners[i].locks);
             exit(1);
         }
-        locks += seen.owners[i].locks;
+        locks += seen->owners[i].locks;
     }
     atomic_fetch_add(&scene->lists, 1);
-    atomic_fetch_add(&scene->sets_seen, seen.count);
+    atomic_fetch_add(&scene->sets_seen, seen->count);
     return locks;
+}
+
+static void clean(struct dss_handle *handle, const char *owner)
+{
+    struct dss_filter filter = {.size = sizeof(filter), .lock_owner = owner};
+
+    CHECK_RC(dss_lock_clean(handle, &filter, NULL, NULL), 0);
+}
+
+static int is_dead(const char *owner)
+{
+    int incarnation = atoi(owner + strlen("worker "));
+
+    for (int i = 0; i < WORKERS; i++) {
+        if (atomic_load(&scene->at_work[i]) == incarnation)
+            return 0;
+    }
+    return 1;
+}
+
+static void clean_what_came_late(struct dss_handle *handle, const struct seen *seen)
+{
+    for (int i = 0; i < seen->count && test_store_is_server(); i++) {
+        if (is_dead(seen->owners[i].owner))
+            clean(handle, seen->owners[i].owner);
+    }
 }
 
 static void keep_listing(void *arg)
 {
     struct dss_handle handle;
+    struct seen seen;
 
     (void)arg;
     CHECK_RC(dss_init_uri(&handle, test_uri()), 0);
-    while (!atomic_load(&scene->stop))
-        (void)list_whole_sets(&handle, NULL);
+    while (!atomic_load(&scene->all_left)) {
+        (void)list_whole_sets(&handle, NULL, &seen);
+        clean_what_came_late(&handle, &seen);
+    }
     dss_fini(&handle);
 }
 
@@ -255,29 +290,10 @@ static int forget_inside(int incarnation)
     return found;
 }
 
-static void clean(struct dss_handle *handle, int incarnation)
-{
-    struct dss_filter filter = {.size = sizeof(filter)};
-    char owner[32];
-
-    snprintf(owner, sizeof(owner), "worker %d", incarnation);
-    filter.lock_owner = owner;
-    CHECK_RC(dss_lock_clean(handle, &filter, NULL, NULL), 0);
-}
-
-/* The last request of the dead may still be on its way to a server, and take its set when that was cleaned. */
-static void clean_what_came_late(struct dss_handle *handle, int died_now)
-{
-    static int died_before;
-
-    if (died_before != 0 && test_store_is_server())
-        clean(handle, died_before);
-    died_before = died_now;
-}
-
 /* Whether the dead one held a set. */
 static int replace(struct dss_handle *handle, struct worker *worker)
 {
+    struct seen seen;
     int status, locks;
     char owner[32];
 
@@ -285,10 +301,9 @@ static int replace(struct dss_handle *handle, struct worker *worker)
     CHECK(waitpid(worker->process, &status, 0) == worker->process);
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL); /* else a check of its own has failed */
     snprintf(owner, sizeof(owner), "worker %d", worker->incarnation);
-    locks = list_whole_sets(handle, owner);
+    locks = list_whole_sets(handle, owner, &seen);
     CHECK(forget_inside(worker->incarnation) <= locks);
-    clean(handle, worker->incarnation);
-    clean_what_came_late(handle, worker->incarnation);
+    clean(handle, owner);
     start(worker);
     return locks > 0;
 }
@@ -319,8 +334,6 @@ static void keep_killing(struct dss_handle *handle, struct worker *workers, doub
         pause_at_random(&seed, KILL_EVERY_US);
         with_set += replace(handle, choose_victim(workers, killed, &seed));
     }
-    pause_at_random(&seed, KILL_EVERY_US);
-    clean_what_came_late(handle, 0);
     fprintf(stderr, "%d workers killed, %d of them with a set of locks\n", killed, with_set);
     CHECK(with_set > 0 && with_set < killed);
 }
@@ -331,8 +344,9 @@ int main(int count, char **arguments)
 {
     double seconds = count > 1 ? atof(arguments[1]) : SECONDS;
     struct worker workers[WORKERS];
-    pid_t processes[WORKERS + 1];
+    pid_t processes[WORKERS], lister;
     struct dss_handle handle;
+    struct seen seen;
     int i;
 
     CHECK(seconds > 0);
@@ -346,14 +360,18 @@ int main(int count, char **arguments)
         workers[i].place = i;
         start(&workers[i]);
     }
-    processes[WORKERS] = spawn(keep_listing, NULL);
+    lister = spawn(keep_listing, NULL);
     keep_killing(&handle, workers, seconds);
     atomic_store(&scene->stop, 1);
     for (i = 0; i < WORKERS; i++)
         processes[i] = workers[i].process;
-    test_join_all(processes, WORKERS + 1);
+    test_join_all(processes, WORKERS);
+    atomic_store(&scene->all_left, 1);
+    test_join(lister);
     report_progress();
-    CHECK(list_whole_sets(&handle, NULL) == 0);
+    (void)list_whole_sets(&handle, NULL, &seen);
+    clean_what_came_late(&handle, &seen);
+    CHECK(list_whole_sets(&handle, NULL, &seen) == 0);
     for (i = 0; i < IDS; i++)
         CHECK(atomic_load(&scene->inside[i]) == 0);
     dss_fini(&handle);

@@ -86,8 +86,10 @@ int main(void)
     struct dss_handle handle;
     pid_t children[2];
 
-    (void)test_uri();
     copy_file(library_file(), copy);
+    /* A stranger who only reads makes no file: it has to be there before. */
+    CHECK(api.init_uri(&handle, test_uri()) == 0);
+    api.fini(&handle);
     arena = arena_make();
     children[0] = spawn(be_all_three, copy);
     children[1] = spawn(be_a_stranger, NULL);
