@@ -7,7 +7,7 @@
 #   make soak        half an hour of work on each store while things break; what grows is told: DSS_SOAK_MINUTES=30
 #   make bench       what calls cost, beside hand-written C on the same SQLite or server, and others: tables, CSV, a picture
 #   make install     PREFIX=/usr/local BINDIR=$(PREFIX)/bin LIBDIR=$(PREFIX)/lib INCLUDEDIR=$(PREFIX)/include
-#                    MANDIR=$(PREFIX)/share/man DESTDIR=
+#                    MANDIR=$(PREFIX)/share/man DATADIR=$(PREFIX)/share DOCDIR=$(DATADIR)/doc/dss DESTDIR=
 #   make uninstall   the same variables; folders stay
 #   make deb         Debian packages, in target/deb: libdss0, libdss-dev, dss-tools
 #   make abi         write down the binary interface that `make test` holds the library to, in abi/
@@ -28,6 +28,8 @@ INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
 # Where the shells look for completions.
 DATADIR ?= $(PREFIX)/share
+DOCDIR ?= $(DATADIR)/doc/dss
+DOCS = README.md $(wildcard docs/*) src/store/postgres/schema.sql
 CMAKEDIR = $(LIBDIR)/cmake/dss
 CMAKE_FILES = dssConfig.cmake dssConfigVersion.cmake
 COMPLETIONS = bash-completion/completions/dss zsh/site-functions/_dss fish/vendor_completions.d/dss.fish
@@ -96,6 +98,8 @@ install: $(BUILT)
 	$(INSTALL) -m 644 man/dss.1 "$(DESTDIR)$(MANDIR)/man1/dss.1"
 	$(INSTALL) -m 644 man/*.3 "$(DESTDIR)$(MANDIR)/man3/"
 	$(INSTALL) -m 644 man/dss.7 "$(DESTDIR)$(MANDIR)/man7/dss.7"
+	$(INSTALL) -d -m 755 "$(DESTDIR)$(DOCDIR)"
+	$(INSTALL) -m 644 $(DOCS) "$(DESTDIR)$(DOCDIR)/"
 	for file in $(COMPLETIONS); do \
 		$(INSTALL) -d -m 755 "$(DESTDIR)$(DATADIR)/$${file%/*}" && \
 		$(OUT)/dss completions "$${file%%[/-]*}" >$(OUT)/dss.completions && \
@@ -112,6 +116,7 @@ uninstall:
 		"$(DESTDIR)$(INCLUDEDIR)/dss.h" "$(DESTDIR)$(LIBDIR)/pkgconfig/dss.pc" "$(DESTDIR)$(BINDIR)/dss" \
 		"$(DESTDIR)$(MANDIR)/man1/dss.1" "$(DESTDIR)$(MANDIR)/man7/dss.7" \
 		$(foreach page,$(notdir $(wildcard man/*.3)),"$(DESTDIR)$(MANDIR)/man3/$(page)") \
+		$(foreach file,$(notdir $(DOCS)),"$(DESTDIR)$(DOCDIR)/$(file)") \
 		$(foreach file,$(CMAKE_FILES),"$(DESTDIR)$(CMAKEDIR)/$(file)") \
 		$(foreach file,$(COMPLETIONS),"$(DESTDIR)$(DATADIR)/$(file)")
 

@@ -232,12 +232,16 @@ fn running(text: &str, comment: &Comment) -> String {
         let word = &rest[..length];
         let is_parameter = word.contains('_') && comment.parameters.iter().any(|(name, _)| name == word);
         let is_name = is_errno || word.starts_with("DSS_") || word.starts_with("dss_");
-        out += &match (is_name, is_parameter) {
-            // Names are not hyphenated.
-            (true, _) => format!("\\%\\fB{}\\fR", word.replace('-', "\\-")),
-            (_, true) => format!("\\%\\fI{word}\\fR"),
-            _ => word.to_owned(),
+        let marked = match (is_name, is_parameter) {
+            (true, _) => Some(format!("\\fB{}\\fR", word.replace('-', "\\-"))),
+            (_, true) => Some(format!("\\fI{word}\\fR")),
+            _ => None,
         };
+        if marked.is_some() {
+            // Names are not hyphenated: \% at the start of a word says so, and elsewhere that a hyphen may come there.
+            out.insert_str(out.trim_end_matches('(').len(), "\\%");
+        }
+        out += marked.as_deref().unwrap_or(word);
         rest = &rest[length..];
     }
     // A line that begins with a dot or a quote would be a request.

@@ -99,8 +99,10 @@
  *
  * A call returns 0 (dss_event_fd() a descriptor, dss_event_next() 0 or 1, a list what its callback returned) or a
  * negative errno, each of which is one state of the world. 0 means applied, -EINPROGRESS means unknown, every other
- * error means that nothing was changed. dss_last_error() has the whole story of the calling thread's last failure.
- * Besides those that are listed with a call:
+ * error means that nothing was changed: of dss_lock_refreshv() and dss_unlockv(), which treat each lock for itself, this is
+ * true of each lock by its own rc; and what a dss_lock_clean() has removed before it failed stays removed, as its callback
+ * was told. dss_last_error() has the whole story of the calling thread's last failure. Besides those that are listed with
+ * a call:
  *
  *     -EBADF            the handle is NULL or not open: call dss_init() first, and nothing after dss_fini()
  *     -EINVAL           a name is NULL (where one is needed) or empty
@@ -135,9 +137,9 @@
  *                       again; please report it
  *
  * Where several apply: the handle first, then the arguments in their order, then the store, then the lock. On failure
- * outputs are zero or NULL, but the rc of each lock (dss_grant.rc, ret_rcs) is a negative errno. After a bad handle or
- * argument, and in a process that _Fork(3) or clone(2) made, outputs are untouched, but a lock_owner or ret_value output
- * is NULL.
+ * outputs are zero or NULL, but each lock of a dss_lockv(), dss_lock_refreshv() or dss_unlockv() has its own rc (dss_grant.rc,
+ * ret_rcs), and where that is 0 its grant is filled. After a bad handle or argument, and in a process that _Fork(3) or
+ * clone(2) made, outputs are untouched, but a lock_owner or ret_value output is NULL.
  */
 
 
@@ -554,7 +556,8 @@ extern "C" {
  *
  * @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
  *                      handle stays open until the process ends. On failure its dh_conn is NULL.
- * @return              0 on success, else as dss_init_uri(); also -EINVAL if the default is needed and HOME is unset or empty.
+ * @return              0 on success, else as dss_init_uri(); also -EINVAL if that folder is needed and HOME is unset
+ *                      or empty.
  */
 int dss_init(struct dss_handle *handle);
 

@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 # What an outer make was told is not meant for the ones below.
-unset MAKEFLAGS MFLAGS MAKELEVEL PREFIX BINDIR LIBDIR INCLUDEDIR MANDIR DATADIR DESTDIR
+unset MAKEFLAGS MFLAGS MAKELEVEL PREFIX BINDIR LIBDIR INCLUDEDIR MANDIR DATADIR DOCDIR DESTDIR
 umask 077
 
 built=${CARGO_TARGET_DIR:-$PWD/target}/deb

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 # What an outer make was told is not meant for the ones below.
-unset MAKEFLAGS MFLAGS MAKELEVEL PREFIX BINDIR LIBDIR INCLUDEDIR MANDIR DATADIR DESTDIR
+unset MAKEFLAGS MFLAGS MAKELEVEL PREFIX BINDIR LIBDIR INCLUDEDIR MANDIR DATADIR DOCDIR DESTDIR
 umask 077
 
 built=${CARGO_TARGET_DIR:-target}/release/libdss.so
@@ -50,6 +50,7 @@ link $2/libdss.so.$major -> libdss.so.$version
 644 $1/share/zsh/site-functions/_dss
 644 $1/share/fish/vendor_completions.d/dss.fish
 $(for page in man/*.3; do echo "644 $1/share/man/man3/${page#man/}"; done)
+$(for file in README.md docs/* schema.sql; do echo "644 $1/share/doc/dss/${file#docs/}"; done)
 END
 }
 

@@ -10,7 +10,7 @@
 //! | `model` | names, requests, the rules of the lock, errors: no I/O |
 //!
 //! `clock` reads the clocks and `sys` calls the system where the standard library can't. `unsafe` code stands in `ffi`,
-//! in `sys` and where the SQLite store meets SQLite's C side; nowhere else. `docs/design.md` has the whole picture.
+//! in `sys` and where the stores meet the C of SQLite and libpq; nowhere else. `docs/design.md` has the whole picture.
 
 #![deny(unsafe_code)]
 

@@ -44,7 +44,8 @@ pub struct dss_handle {
 ///
 /// @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
 ///                      handle stays open until the process ends. On failure its dh_conn is NULL.
-/// @return              0 on success, else as dss_init_uri(); also -EINVAL if the default is needed and HOME is unset or empty.
+/// @return              0 on success, else as dss_init_uri(); also -EINVAL if that folder is needed and HOME is unset
+///                      or empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
     // SAFETY: the handle is NULL or a struct of the caller's.

@@ -120,7 +120,10 @@ const TEXTS: &[(i32, &CStr)] = &[
     (libc::EEXIST, c"the lock is held"),
     (libc::ENOLCK, c"there is no such lock"),
     (libc::EACCES, c"the lock has another owner (from init: permission denied)"),
-    (libc::ESTALE, c"the token is not the current one: another incarnation of this owner holds the lock"),
+    (
+        libc::ESTALE,
+        c"the token is not the current one: the lock was lost, or another incarnation of this owner holds it",
+    ),
     (libc::ETIMEDOUT, c"the wait ran out; nothing changed"),
     (libc::EINTR, c"a signal handler ran while the call waited; nothing changed"),
     (libc::EAGAIN, c"the version is not the one expected; nothing changed"),

@@ -124,7 +124,7 @@ fn said(id: &LockId, error: &Error) -> String {
     let id = output::shown(id.as_bytes());
     match error.code {
         Code::NoLock => format!("{} (dss list shows what is held)", error.text),
-        Code::Denied => format!("{} (dss status {id} shows it; --force releases it all the same)", error.text),
+        Code::Denied => format!("{} (dss status {id} shows it, dss unlock --force {id} removes it)", error.text),
         _ => error.text.clone(),
     }
 }

@@ -18,9 +18,10 @@ pub fn held(holders: &[(&LockId, &Entry)], any: bool) -> Error {
     };
     let cure = match entry.ttl_ms {
         0 => {
-            "try again after its dss_unlock; if that owner is gone for good, dss_unlock with owner NULL removes the lock"
+            "try again when it is unlocked; if that owner is gone for good, remove the lock: `dss unlock --force`, or \
+             dss_unlock with owner NULL"
         }
-        _ => "try again after its dss_unlock, or when its lease has run out",
+        _ => "try again when it is unlocked, or when its lease has run out",
     };
     Error::new(Code::Held, format!("lock {id} is held by {}{others}: {cure}", holder(entry)))
 }
@@ -56,7 +57,7 @@ pub fn alive(id: &LockId, entry: &Entry) -> Error {
 }
 
 pub fn absent(id: &LockId, end: End) -> Error {
-    Error::new(Code::NoLock, format!("there is no lock {id}: {}; take it with dss_lock", how(end)))
+    Error::new(Code::NoLock, format!("there is no lock {id}: {}; take it first", how(end)))
 }
 
 fn how(end: End) -> &'static str {
