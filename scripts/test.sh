@@ -205,8 +205,9 @@ step "library with switchable defects" make mutants
 suite count_cargo "histories" env DSS_HISTORY_SECONDS="${DSS_HISTORY_SECONDS:-2}" "$CARGO" test --profile tests --locked \
     --test histories -- --ignored --nocapture
 step "build of the C tests" build_c_tests
-suite count_ctest "C tests" ctest --test-dir "$c_tests" -j "$jobs" --output-on-failure -LE waits
-suite count_ctest "C tests that wait" ctest --test-dir "$c_tests" -j "$((jobs * 2))" --output-on-failure -L waits
+# Most of them wait for something half of their time, and those with the label for next to all of it.
+suite count_ctest "C tests" ctest --test-dir "$c_tests" -j "$((jobs + 1))" --output-on-failure -LE waits
+suite count_ctest "C tests that wait" ctest --test-dir "$c_tests" -j "$((jobs * 3))" --output-on-failure -L waits
 step "all defects are noticed" all_defects_are_noticed && show_defects
 step "instructions of a call" scripts/instructions.sh
 step "library with some of the stores" scripts/test_slim.sh
