@@ -21,8 +21,8 @@ Examples:
   dss status drive3                            exit code 0 if it is held, 3 if not
   dss unlock --force drive3                    free it, whoever holds it
 
-Exit codes: 0 done, 1 held, 2 usage, 3 not found, 4 not yours, 5 timed out, 6 store down, 7 store unusable, 8 outcome unknown,
-9 other. dss(1) and dss(7) tell more.")]
+Exit codes: 0 done, 1 held, 2 usage, 3 not found, 4 not yours, 5 timed out,
+6 store down, 7 store unusable, 8 outcome unknown, 9 other. dss(1) and dss(7) tell more.")]
 pub struct Args {
     #[command(flatten)]
     pub common: Common,
@@ -303,8 +303,10 @@ Examples:
   dss run --lock nightly --no-wait -- ./backup || echo \"another one is at it\"
   dss run --any --lock drive1 --lock drive2 -- sh -c 'echo $DSS_LOCK_ID'
 
-The command finds the lock in DSS_LOCK_ID, DSS_LOCK_TOKEN and DSS_LOCK_OWNER. Exit codes: that of the command; 1 or that of -E if
-the locks were not to be had; 122 if they were lost; 125 if dss failed; 126 and 127 if the command could not be run.")]
+The command finds the lock in DSS_LOCK_ID, DSS_LOCK_TOKEN and DSS_LOCK_OWNER.
+
+Exit codes: that of the command; 1 or that of -E if the locks were not to be had;
+122 if they were lost; 125 if dss failed; 126 and 127 if the command could not be run.")]
 pub struct Run {
     /// A lock to hold; more than one may be named
     #[arg(short = 'l', long = "lock", required = true, value_name = "ID")]
