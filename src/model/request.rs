@@ -42,6 +42,16 @@ pub enum Turn {
     Waits(InQueue),
 }
 
+impl Turn {
+    /// The place of one that waits.
+    pub fn waits(self) -> Option<InQueue> {
+        match self {
+            Turn::Waits(place) => Some(place),
+            _ => None,
+        }
+    }
+}
+
 /// A place in the store's own queue.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct InQueue {

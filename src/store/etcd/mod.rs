@@ -135,8 +135,8 @@ impl Table {
         let mut pieces = pieces::split(batch);
         for piece in &mut pieces {
             piece.outcome = self.session.settled(piece.part());
-            self.enter_queue(piece, deadline);
         }
+        self.enter_queue(&mut pieces, deadline);
         let mut failure = None;
         loop {
             let part = pieces::next_part(&pieces);
@@ -176,16 +176,20 @@ impl Table {
         }
     }
 
-    /// Does what a request wants of the store's own queue. These are hints: a failure costs no more than the turn.
-    fn enter_queue(&mut self, piece: &mut Piece<'_>, deadline: Instant) {
-        match &*piece.request {
-            Request::Peek(wanted) => drop(self.take_place(wanted, deadline)),
-            Request::Leave { ids, name } => {
-                let _ = self.leave(ids, *name, deadline);
-                piece.outcome = Some(Ok(Reply::Withdrawn));
+    /// Does what the requests want of the store's own queue. These are hints: a failure costs no more than the turn.
+    fn enter_queue(&mut self, pieces: &mut [Piece<'_>], deadline: Instant) {
+        let (mut come, mut leave) = (Vec::new(), Vec::new());
+        for piece in &*pieces {
+            match &*piece.request {
+                Request::Peek(wanted) => come.extend(wanted.turn.waits().map(|waits| (&wanted.ids[..], waits))),
+                Request::Leave { ids, name } => leave.push((&ids[..], *name)),
+                _ => {}
             }
-            _ => {}
         }
+        let _ = self.take_places(&come, deadline);
+        let _ = self.leave(&leave, deadline);
+        let leavers = pieces.iter_mut().filter(|piece| matches!(*piece.request, Request::Leave { .. }));
+        leavers.for_each(|piece| piece.outcome = Some(Ok(Reply::Withdrawn)));
     }
 
     /// A waiter that finds its locks free leaves them to those who came before it; one that does not, waits for what is in the

@@ -5,7 +5,7 @@
 
 use super::{
     Table,
-    api::{Pair, Txn},
+    api::{OPERATIONS_MAX, Pair, Txn},
     codec::{self, Keys},
     errors::Trouble,
     leases,
@@ -122,23 +122,25 @@ impl Queue {
 }
 
 impl Table {
-    /// Gives the waiter its place, or keeps it.
-    pub fn take_place(&mut self, wanted: &Wanted, deadline: Instant) -> Result<(), Trouble> {
-        let Turn::Waits(waits) = wanted.turn else { return Ok(()) };
-        let lease = self.waiting_lease(deadline)?;
-        let known = self.queue.places.get(&waits.name);
-        if known.is_some_and(|place| place.keeps == waits.keeps) {
+    /// Gives the waiters their places, or keeps them. Of all that begin together, in as few transactions as possible: at a server
+    /// that is slow, one for each would use up the time of all.
+    pub fn take_places(&mut self, waiters: &[(&[LockId], InQueue)], deadline: Instant) -> Result<(), Trouble> {
+        if waiters.is_empty() {
             return Ok(());
         }
-        let mut revision = 0;
-        for ids in wanted.ids.chunks(super::pieces::IDS_IN_PART) {
+        let lease = self.waiting_lease(deadline)?;
+        let mut made: HashMap<[u8; 16], (i64, bool)> = HashMap::new();
+        let is_new =
+            |waits: &InQueue| self.queue.places.get(&waits.name).is_none_or(|known| known.keeps != waits.keeps);
+        let comers = waiters.iter().filter(|(_, waits)| is_new(waits));
+        let keys: Vec<_> = comers.flat_map(|(ids, waits)| ids.iter().map(move |id| (id, waits))).collect();
+        for keys in keys.chunks(OPERATIONS_MAX) {
             let mut txn = Txn::default();
-            let value: &[u8] = if waits.keeps { b"1" } else { b"0" };
-            ids.iter().for_each(|id| {
-                txn.put(&self.keys.waiter(id, waits.name), value, lease);
-            });
+            for (id, waits) in keys {
+                txn.put(&self.keys.waiter(id, waits.name), if waits.keeps { b"1" } else { b"0" }, lease);
+            }
             match self.client.read(&txn, deadline) {
-                Ok(answer) => revision = answer.revision,
+                Ok(answer) => made.extend(keys.iter().map(|(_, waits)| (waits.name, (answer.revision, waits.keeps)))),
                 Err(Trouble::Refused(refusal)) if refusal.is_no_lease() => {
                     self.forget_places();
                     return Ok(());
@@ -146,9 +148,10 @@ impl Table {
                 Err(trouble) => return Err(trouble),
             }
         }
-        let made = self.queue.places.get(&waits.name).map_or(revision, |place| place.made);
-        let place = Place { made, keeps: waits.keeps };
-        self.queue.places.insert(waits.name, place);
+        for (name, (revision, keeps)) in made {
+            // Who has one stands where it stood.
+            self.queue.places.entry(name).or_insert(Place { made: revision, keeps }).keeps = keeps;
+        }
         Ok(())
     }
 
@@ -203,14 +206,18 @@ impl Table {
         Ok(stands_back.then(|| refusal(&wanted.ids, &blocked)))
     }
 
-    /// Gives up a place.
-    pub fn leave(&mut self, ids: &[LockId], name: [u8; 16], deadline: Instant) -> Result<(), Trouble> {
-        self.queue.places.remove(&name);
-        let mut txn = Txn::default();
-        ids.iter().for_each(|id| {
-            txn.delete(&self.keys.waiter(id, name));
-        });
-        self.client.read(&txn, deadline).map(drop)
+    /// Gives up places.
+    pub fn leave(&mut self, waiters: &[(&[LockId], [u8; 16])], deadline: Instant) -> Result<(), Trouble> {
+        self.queue.places.retain(|place, _| waiters.iter().all(|(_, name)| name != place));
+        let keys: Vec<_> = waiters.iter().flat_map(|(ids, name)| ids.iter().map(move |id| (id, *name))).collect();
+        for keys in keys.chunks(OPERATIONS_MAX) {
+            let mut txn = Txn::default();
+            keys.iter().for_each(|(id, name)| {
+                txn.delete(&self.keys.waiter(id, *name));
+            });
+            self.client.read(&txn, deadline)?;
+        }
+        Ok(())
     }
 
     pub fn close_queue(&mut self, deadline: Instant) {
@@ -286,10 +293,9 @@ pub fn refusal(ids: &[LockId], blocked: &HashSet<LockId>) -> InTheWay {
 /// A waiter that has its locks.
 pub fn served(request: &Request, outcome: &Outcome) -> Option<(Vec<LockId>, [u8; 16])> {
     match (request, outcome) {
-        (Request::Lock(wanted), Ok(Reply::Granted(_))) => match wanted.turn {
-            Turn::Waits(waits) => Some((wanted.ids.clone(), waits.name)),
-            _ => None,
-        },
+        (Request::Lock(wanted), Ok(Reply::Granted(_))) => {
+            wanted.turn.waits().map(|waits| (wanted.ids.clone(), waits.name))
+        }
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         error::{Code, Error},
         lock::{End, Entry, Record},
         name::{LockId, Note, Owner},
-        request::{Attempt, InQueue, Outcome, Request, Turn},
+        request::{Attempt, Outcome, Request},
         rules::{Moment, decide},
     },
     store::waiters::RECHECK,
@@ -32,10 +32,13 @@ pub fn read(
     deadline: Instant,
 ) -> Result<Vec<Outcome>, Trouble> {
     stand(link, statements, requests, deadline)?;
-    for request in requests {
-        if let Request::Leave { name, .. } = request {
-            link.run(&statements.leave(name), deadline)?;
-        }
+    let leavers = requests.iter().filter_map(|request| match request {
+        Request::Leave { name, .. } => Some(name),
+        _ => None,
+    });
+    let leavers: Vec<_> = leavers.collect();
+    if !leavers.is_empty() {
+        link.run(&statements.leave(&leavers), deadline)?;
     }
     let values = Found::read(link, statements, requests, deadline)?;
     let (records, now_us) = records(link, statements, requests, deadline)?;
@@ -72,10 +75,7 @@ fn moment(now_us: i64) -> Moment {
 fn stand(link: &mut Link, statements: &Statements, requests: &[&Request], deadline: Instant) -> Result<(), Trouble> {
     let places = || {
         let waiting = requests.iter().filter_map(|request| match request {
-            Request::Peek(wanted) => match &wanted.turn {
-                Turn::Waits(place) => Some((wanted, place)),
-                _ => None,
-            },
+            Request::Peek(wanted) => wanted.turn.waits().map(|place| (wanted, place)),
             _ => None,
         });
         waiting.flat_map(|(wanted, place)| wanted.ids.iter().map(move |id| (id, place)))
@@ -84,7 +84,8 @@ fn stand(link: &mut Link, statements: &Statements, requests: &[&Request], deadli
         return Ok(());
     }
     let ids = places().map(|(id, _)| Some(id.as_bytes()));
-    let names = places().map(|(_, InQueue { name, .. })| Some(&name[..]));
+    let names: Vec<_> = places().map(|(_, place)| place.name).collect();
+    let names = names.iter().map(|name| Some(&name[..]));
     let keeps = places().map(|(_, place)| place.keeps);
     let parameters = [byteas(ids), byteas(names), bools(keeps), int8(STANDS_FOR_US)];
     link.execute(&statements.stand, &parameters, true, deadline).map(drop)

@@ -99,11 +99,14 @@ impl Statements {
         format!("DELETE FROM {}.session WHERE session_id = '{}'", self.schema, bytea(session))
     }
 
-    pub fn leave(&self, name: &[u8; 16]) -> String {
-        let (schema, name) = (&self.schema, bytea(name));
+    /// Waiters of these names give up.
+    pub fn leave(&self, names: &[&[u8; 16]]) -> String {
+        let names: Vec<String> = names.iter().map(|name| format!("'{}'", bytea(*name))).collect();
+        let (schema, names) = (&self.schema, names.join(","));
         // In the order in which they are locked by others, else two could wait for each other.
         format!(
-            "WITH mine AS (SELECT lock_id, name FROM {schema}.waiter WHERE name = '{name}' ORDER BY lock_id FOR UPDATE) \
+            "WITH mine AS (SELECT lock_id, name FROM {schema}.waiter WHERE name IN ({names}) \
+             ORDER BY lock_id, name FOR UPDATE) \
              DELETE FROM {schema}.waiter w USING mine WHERE w.lock_id = mine.lock_id AND w.name = mine.name"
         )
     }
