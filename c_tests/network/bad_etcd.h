@@ -77,4 +77,28 @@ static inline void etcd_start(struct etcd *etcd, const char *scheme, const char 
     }
 }
 
+/* Grants a role the keys below a prefix, or revokes that. */
+static inline void etcd_may(const struct etcd *etcd, const char *action, const char *role, const char *prefix)
+{
+    const char *from = coded(made("%s/", prefix)), *to = coded(made("%s0", prefix));
+
+    if (strcmp(action, "grant") == 0)
+        (void)etcd_do(etcd, "/v3/auth/role/grant", made("{\"name\":\"%s\",\"perm\":{\"permType\":\"READWRITE\",\"key\":\"%s\","
+                                                       "\"range_end\":\"%s\"}}", role, from, to));
+    else
+        (void)etcd_do(etcd, "/v3/auth/role/revoke", made("{\"role\":\"%s\",\"key\":\"%s\",\"range_end\":\"%s\"}", role, from, to));
+}
+
+/* The users root, app and guest, each with PASSWORD and a role of its name, which may nothing yet. */
+static inline void etcd_make_users(const struct etcd *etcd)
+{
+    const char *const users[] = { "root", "app", "guest" };
+
+    for (size_t i = 0; i < 3; i++) {
+        (void)etcd_do(etcd, "/v3/auth/user/add", made("{\"name\":\"%s\",\"password\":\"" PASSWORD "\"}", users[i]));
+        (void)etcd_do(etcd, "/v3/auth/role/add", made("{\"name\":\"%s\"}", users[i]));
+        (void)etcd_do(etcd, "/v3/auth/user/grant", made("{\"user\":\"%s\",\"role\":\"%s\"}", users[i], users[i]));
+    }
+}
+
 #endif

@@ -11,17 +11,6 @@
 static struct etcd etcd;
 static const char *place, *pass_file;
 
-static void may(const char *action, const char *role, const char *prefix)
-{
-    const char *from = coded(made("%s/", prefix)), *to = coded(made("%s0", prefix));
-
-    if (strcmp(action, "grant") == 0)
-        (void)etcd_do(&etcd, "/v3/auth/role/grant", made("{\"name\":\"%s\",\"perm\":{\"permType\":\"READWRITE\",\"key\":\"%s\","
-                                                        "\"range_end\":\"%s\"}}", role, from, to));
-    else
-        (void)etcd_do(&etcd, "/v3/auth/role/revoke", made("{\"role\":\"%s\",\"key\":\"%s\",\"range_end\":\"%s\"}", role, from, to));
-}
-
 static void sign_in_as_root(void)
 {
     char *answer, *token, *end;
@@ -33,18 +22,6 @@ static void sign_in_as_root(void)
     token += strlen("\"token\":\"");
     end = strchr(token, '"');
     etcd.curl = made("-H 'Authorization: %.*s' http://127.0.0.1:%d", (int)(end - token), token, etcd.port);
-}
-
-static void make_users(void)
-{
-    const char *const users[] = { "root", "app", "guest" };
-
-    for (size_t i = 0; i < 3; i++) {
-        (void)etcd_do(&etcd, "/v3/auth/user/add", made("{\"name\":\"%s\",\"password\":\"" PASSWORD "\"}", users[i]));
-        (void)etcd_do(&etcd, "/v3/auth/role/add", made("{\"name\":\"%s\"}", users[i]));
-        (void)etcd_do(&etcd, "/v3/auth/user/grant", made("{\"user\":\"%s\",\"role\":\"%s\"}", users[i], users[i]));
-    }
-    may("grant", "app", "site");
 }
 
 static void check_wrong(void)
@@ -85,7 +62,7 @@ static void check_kept(struct dss_handle *handle)
 
     CHECK_RC(dss_lockv(handle, &id, 1, "ann", &opts, &grant), 0);
     sign_in_as_root();
-    may("grant", "guest", "anything");
+    etcd_may(&etcd, "grant", "guest", "anything");
     begun = test_seconds();
     while (test_seconds() - begun < 2.5) {
         CHECK_RC(dss_lock_left(handle, id, grant.token, &left_ms), 0);
@@ -102,7 +79,7 @@ static void check_changes(struct dss_handle *handle)
 
     CHECK_RC(dss_lock(handle, "held", "ann"), 0);
     sign_in_as_root();
-    may("revoke", "app", "site");
+    etcd_may(&etcd, "revoke", "app", "site");
     begun = test_seconds();
     CHECK_RC(dss_unlock(handle, "held", "ann"), -ENOTCONN);
     check_says(place);
@@ -111,7 +88,7 @@ static void check_changes(struct dss_handle *handle)
     CHECK_RC(dss_lock_status(handle, "held", NULL, NULL), -ENOTCONN);
     CHECK(test_seconds() - begun < AT_ONCE_S);
     sign_in_as_root();
-    may("grant", "app", "site");
+    etcd_may(&etcd, "grant", "app", "site");
     test_check_owner(handle, "held", "ann");
     test_check_owner(handle, "new", NULL);
     CHECK_RC(dss_unlock(handle, "held", "ann"), 0);
@@ -125,7 +102,8 @@ int main(void)
     etcd_start(&etcd, "http", "--auth-token-ttl 1 --bcrypt-cost 4 --unsafe-no-fsync");
     place = made("127.0.0.1:%d", etcd.port);
     pass_file = file_of("password", PASSWORD "\nand a second line\n", 0600);
-    make_users();
+    etcd_make_users(&etcd);
+    etcd_may(&etcd, "grant", "app", "site");
     REFUSED(made("etcd://%s/site?user=app&password_file=%s", place, pass_file), -EACCES, "leave user=");
     (void)etcd_do(&etcd, "/v3/auth/enable", "{}");
     check_wrong();

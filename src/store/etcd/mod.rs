@@ -17,6 +17,7 @@ mod list;
 mod news;
 mod pieces;
 mod queue;
+mod refusal;
 mod session;
 mod transport;
 mod txn;
@@ -274,6 +275,7 @@ impl Drop for Etcd {
 /// For fuzzing: an answer of the gateway, up to the locks in it.
 #[cfg(feature = "fuzzing")]
 pub fn read_answer(bytes: &[u8]) {
+    let _ = (refusal::read("h:2379", 200, bytes), refusal::read("h:2379", 400, bytes));
     let Ok(value) = serde_json::from_slice(bytes) else { return };
     let Ok(answer) = api::answer(&value) else { return };
     let id = crate::model::name::LockId::new(b"drive").expect("the name is good");
