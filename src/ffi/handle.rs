@@ -115,8 +115,9 @@ pub fn default_uri() -> Result<Uri, Error> {
 ///                     -ERANGE if timeout_ms is out of range,
 ///                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
 ///                     -ENOENT if the folder, the database or a file of an option does not exist: make it,
-///                     -EACCES if the user may not write the file or its folder, if the password is wrong, or if the role may
-///                      neither make nor use the store: give the rights, or another path,
+///                     -EACCES if the user may not write the file or its folder, if the password is wrong, if etcd has users
+///                      and the client certificate has a common name, or if the role may neither make nor use the store:
+///                      give the rights, another certificate (docs/stores.md), or another path,
 ///                     -ENOTCONN if the server can't be reached, does not answer within timeout_ms, or one side wants TLS and
 ///                      the other does not: start it, or put the string right,
 ///                     -EROFS if the server is a standby: name the primary, or all hosts,

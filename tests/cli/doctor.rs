@@ -3,7 +3,8 @@
 use super::{Said, common::Store, dss, each_store, fresh, kinds};
 use serde_json::Value;
 use std::{
-    env, fs, io,
+    env, fs,
+    io::{self, BufRead, Read, Write},
     net::TcpListener,
     os::unix::fs::{FileExt, PermissionsExt},
     path::Path,
@@ -229,6 +230,31 @@ fn are_asked_together(silent: &[TcpListener; 2]) {
     first.set_nonblocking(true).unwrap();
     let asked = io::copy(&mut &first, &mut io::sink());
     assert_eq!(asked.unwrap_err().kind(), io::ErrorKind::WouldBlock, "it was given up before {second:?}");
+}
+
+/// With users, etcd answers so to each request with a client certificate that has a common name. The
+/// doctor took it for an etcd that is too old.
+#[test]
+fn a_certificate_with_a_name_is_found() {
+    if !kinds().iter().any(|kind| kind == "etcd") {
+        return;
+    }
+    let text = "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in server.incoming() {
+            let mut client = io::BufReader::new(client.unwrap());
+            let head = client.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            let is_length = |line: &String| line.to_lowercase().starts_with("content-length:");
+            let length = head.filter(is_length).filter_map(|line| line[15..].trim().parse::<u64>().ok()).sum();
+            io::copy(&mut client.by_ref().take(length), &mut io::sink()).unwrap();
+            let answer = format!("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n{text}");
+            client.into_inner().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let words = ["client certificate with a common name (CN)", ""];
+    finds(&format!("etcd://127.0.0.1:{port}/x"), &[], WRONG, "member", "wrong", words);
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub fn examine(target: &Target, deadline: Instant) -> Vec<Finding> {
         return findings;
     }
     findings.insert(0, store(&client, target, deadline));
-    let answers: Vec<&Value> = asked.iter().filter_map(|(_, answer)| answer.as_ref().ok()).collect();
+    let answers: Vec<&Value> = asked.iter().filter_map(|(_, answer)| answer.as_ref().ok()?.as_ref()).collect();
     if answers.is_empty() {
         return findings;
     }
@@ -64,7 +64,7 @@ fn store(client: &Client, target: &Target, deadline: Instant) -> Finding {
 }
 
 /// What each member says of itself. They are asked at the same time, so that silent ones use up no time of the others.
-fn ask_all(target: &Target, deadline: Instant) -> Vec<(&str, Result<Value, Error>)> {
+fn ask_all(target: &Target, deadline: Instant) -> Vec<(&str, Asked)> {
     thread::scope(|scope| {
         let ask = |endpoint| thread::Builder::new().spawn_scoped(scope, move || status(target, endpoint, deadline));
         let asked: Vec<_> = target.endpoints.iter().map(|endpoint| (&**endpoint, ask(endpoint))).collect();
@@ -77,21 +77,24 @@ fn ask_all(target: &Target, deadline: Instant) -> Vec<(&str, Result<Value, Error
     })
 }
 
+/// The state of a member; None if it answers, but not to this user.
+type Asked = Result<Option<Value>, Error>;
+
 /// What one member says of itself.
-fn status(target: &Target, endpoint: &str, deadline: Instant) -> Result<Value, Error> {
+fn status(target: &Target, endpoint: &str, deadline: Instant) -> Asked {
     let client = Client::new(&Target { endpoints: vec![endpoint.into()], ..target.clone() })?;
-    client.call("/v3/maintenance/status", "{}", Repeat::WhileSilent, one_try(deadline)).map_err(|trouble| match trouble
-    {
+    match client.call("/v3/maintenance/status", "{}", Repeat::WhileSilent, one_try(deadline)) {
+        Ok(status) => Ok(Some(status)),
         // Newer ones tell it to root alone.
-        Trouble::Refused(refusal) if refusal.is_denied() => Error::new(Code::Denied, refusal.error().text),
-        trouble => trouble.error(),
-    })
+        Err(Trouble::Refused(refusal)) if refusal.is_denied() => Ok(None),
+        Err(trouble) => Err(trouble.error()),
+    }
 }
 
-fn members(asked: &[(&str, Result<Value, Error>)]) -> Vec<Finding> {
+fn members(asked: &[(&str, Asked)]) -> Vec<Finding> {
     let some_answer = asked.iter().any(|(_, answer)| answer.is_ok());
-    let member = |(endpoint, answer): &(&str, Result<Value, Error>)| match answer {
-        Ok(status) => {
+    let member = |(endpoint, answer): &(&str, Asked)| match answer {
+        Ok(Some(status)) => {
             let version = status["version"].as_str().unwrap_or("of no version");
             let errors: Vec<&str> =
                 status["errors"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -105,9 +108,7 @@ fn members(asked: &[(&str, Result<Value, Error>)]) -> Vec<Finding> {
                 _ => Finding::warning("member", format!("{endpoint} says: {}", errors.join("; ")), "see its log"),
             }
         }
-        Err(error) if error.code == Code::Denied => {
-            Finding::fine("member", format!("{endpoint} answers; the user may not ask for its state"))
-        }
+        Ok(None) => Finding::fine("member", format!("{endpoint} answers; the user may not ask for its state")),
         Err(error) if some_answer => {
             Finding::warning("member", error.text.clone(), "the others do its work; start it again")
         }
@@ -208,13 +209,16 @@ mod tests {
 
     #[test]
     fn what_members_say_is_weighed() {
-        let status = |value: Value| ("h:1", Ok(value));
+        let status = |value: Value| ("h:1", Ok(Some(value)));
         let fine = status(json!({"version": "3.5.9"}));
         let silent = ("h:2", Err(Error::new(Code::Unreachable, "no answer")));
-        let level = |asked: &[(&str, Result<Value, Error>)]| members(asked).iter().map(|finding| finding.level).max();
+        let level = |asked: &[(&str, Asked)]| members(asked).iter().map(|finding| finding.level).max();
         assert_eq!(level(std::slice::from_ref(&fine)), Some(Level::Fine));
         assert_eq!(level(&[fine.clone(), silent.clone()]), Some(Level::Warning));
         assert_eq!(level(&[silent]), Some(Level::Wrong));
+        // A login that fails is no sign that all is well.
+        assert_eq!(level(&[("h:1", Err(Error::new(Code::Denied, "no login")))]), Some(Level::Wrong));
+        assert_eq!(level(&[("h:1", Ok(None))]), Some(Level::Fine));
         assert_eq!(level(&[fine, status(json!({"isLearner": true}))]), Some(Level::Warning));
         assert_eq!(leader(&[&json!({"leader": "0"}), &json!({})]).level, Level::Wrong);
         assert_eq!(leader(&[&json!({}), &json!({"leader": "18446744073709551615"})]).level, Level::Fine);
