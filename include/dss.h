@@ -29,9 +29,12 @@
  * dss_lockv() can take a lock for a time (ttl_ms) that dss_lock_refresh() starts anew. When it is over, the lock does
  * not exist any more, and the next caller gets it; DSS_GRANT_OWNERDEAD tells it that what the lock protects may be half
  * done. The store's one clock decides. On SQLite it is a clock of the host that nobody sets (CLOCK_BOOTTIME), so a step
- * of the wall clock ends no lease early or late, and all are over when the host is started anew. On PostgreSQL it is the
- * server's wall clock: let it be slewed, not stepped. On etcd its leader counts, in whole seconds, and a change of
- * leader makes leases longer.
+ * of the wall clock ends no lease early or late, and all are over when the host is started anew.
+ * Where a process can't see the kernel's boot id (systemd-nspawn and LXC hide it; a chroot without
+ * /proc has none), a lease that it takes or looks at may last after that, at most until the host
+ * has been up for as long as it had been at the grant, and ttl_ms more. On PostgreSQL it is the
+ * server's wall clock: let it be slewed, not stepped. On etcd its leader counts, in whole seconds,
+ * and a change of leader makes leases longer.
  *
  * No lease can stop a holder that was paused past its end and goes on believing that it holds the lock. A fence can:
  * each grant of a lock has a token, greater than that of every earlier grant of the same lock, whatever ended it. A
@@ -617,6 +620,8 @@ int dss_init(struct dss_handle *handle);
  *                     -ERANGE if timeout_ms is out of range,
  *                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
  *                     -ENOENT if the folder, the database or a file of an option does not exist: make it,
+ *                     -ENOENT if /proc is not mounted and the kernel does not say that the process is in the host's
+ *                      time namespace (before Linux 6.11): mount it (SQLite),
  *                     -EACCES if the user may not write the file or its folder, if the password is wrong, if etcd has users
  *                      and the client certificate has a common name, or if the role may neither make nor use the store:
  *                      give the rights, another certificate (docs/stores.md), or another path,

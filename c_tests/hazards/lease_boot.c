@@ -4,15 +4,14 @@
  * Leases are counted from the host's boot. After another boot that count begins anew: a lease of an hour, taken when
  * the host was up for a year, would last for a year more. So a lease ends with the boot, and a lock without one does
  * not. In a time namespace (time_namespaces(7)) the clock shows another time since boot, and a lease would end a day
- * early, or late, for whoever is in another one. Another boot is a file with another id, mounted over the kernel's.
+ * early, or late, for whoever is in another one. Another boot is another boot id from ../preload/clock.c.
  */
-#include "hazard.h"
+#include "clocks.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
 #endif
 
-#define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define HOUR_MS ((uint64_t)3600 * 1000)
 /* What a time namespace adds. */
 #define OFFSET_S 100000
@@ -59,16 +58,6 @@ struct first_boot {
     uint64_t leased, other, plain;
 };
 
-static void mount_another_boot(void)
-{
-    char *path = test_path("boot_id");
-
-    private_mounts();
-    write_text(path, "01234567-89ab-4cde-8f01-23456789abcd\n");
-    CHECK(mount(path, BOOT_ID, NULL, MS_BIND, NULL) == 0);
-    free(path);
-}
-
 /* An expired lock does not exist. */
 static void check_is_gone(struct dss_handle *handle, const char *lock_id)
 {
@@ -89,7 +78,6 @@ static void after_another_boot(void *arg)
     struct dss_grant grant;
     int64_t left_ms = -1;
 
-    mount_another_boot();
     CHECK_RC(dss_init_uri(&handle, test_uri()), 0);
     check_is_gone(&handle, "leased");
     CHECK_RC(take(&handle, "leased", HOUR_MS, 0, &grant), 0);
@@ -113,13 +101,14 @@ static void another_boot(void)
     struct dss_handle handle;
     struct first_boot before;
 
+    set_other_boots(1);
     CHECK_RC(dss_init_uri(&handle, test_uri()), 0);
     before.leased = must_take(&handle, "leased", HOUR_MS);
     before.plain = must_take(&handle, "plain", 0);
     before.other = must_take(&handle, "other", HOUR_MS);
     dss_fini(&handle);
     test_join(spawn(after_another_boot, &before));
-    /* And for us, who are of the first boot still, that was another one. */
+    /* And so it is after the next boot. */
     CHECK_RC(dss_init_uri(&handle, test_uri()), 0);
     check_is_gone(&handle, "leased");
     test_check_owner(&handle, "plain", "ann");
@@ -128,6 +117,7 @@ static void another_boot(void)
     CHECK(must_take(&handle, "plain", 0) > before.other);
     CHECK_RC(dss_unlock(&handle, "plain", "ann"), 0);
     dss_fini(&handle);
+    set_other_boots(0);
 }
 
 /* ---- Another time since boot. ---- */
@@ -255,6 +245,10 @@ static void another_time(void)
 
 int main(void)
 {
+    char *settings = test_path("clock");
+
+    CHECK(setenv("DSS_TEST_CLOCK", settings, 1) == 0);
+    free(settings);
     (void)test_uri();
     another_boot();
     another_time();

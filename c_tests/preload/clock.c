@@ -1,14 +1,19 @@
 /*
- * A wall clock that a test sets, in front of the C library's: preloaded, it adds an offset to CLOCK_REALTIME in all its
- * forms. All other clocks stay as they are, as they do when an administrator sets the time.
+ * Clocks and a boot id that a test sets, in front of the C library's: preloaded, it adds an offset
+ * to CLOCK_REALTIME in all its forms, as an administrator does who sets the time. It can also add
+ * one to CLOCK_BOOTTIME, and show a boot id of another boot: both change when the host is started
+ * anew.
  *
- * The offset, an int64_t in microseconds, stands at the beginning of the file that $DSS_TEST_CLOCK names. The file is
- * mapped, so every process that has it sees a change at once. Before it is there, the clock is right.
+ * The file that $DSS_TEST_CLOCK names holds struct settings; what it is too short for counts as 0.
+ * The file is mapped, so every process that has it sees a change at once. Before it is there,
+ * everything is as it is.
  */
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -17,36 +22,62 @@
 
 #define MICRO 1000000
 
-static _Atomic(int64_t *) mapped;
+struct settings {
+    int64_t wall_us;
+    int64_t boot_us;
+    /* Not 0: each look at the boot id shows another one. */
+    int64_t other_boots;
+};
 
-static int64_t offset_us(void)
+static _Atomic(struct settings *) mapped;
+
+static struct settings settings(void)
 {
-    int64_t *offset = atomic_load(&mapped);
+    static const struct settings none;
+    struct settings *found = atomic_load(&mapped);
     const char *path;
     int fd;
 
-    if (offset != NULL)
-        return *(volatile int64_t *)offset;
+    if (found != NULL)
+        return *(volatile struct settings *)found;
     path = getenv("DSS_TEST_CLOCK");
-    fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    fd = path != NULL ? (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0)
-        return 0;
-    offset = mmap(NULL, sizeof(*offset), PROT_READ, MAP_SHARED, fd, 0);
+        return none;
+    found = mmap(NULL, sizeof(*found), PROT_READ, MAP_SHARED, fd, 0);
     close(fd);
-    if (offset == MAP_FAILED)
-        return 0;
-    atomic_store(&mapped, offset);
-    return *(volatile int64_t *)offset;
+    if (found == MAP_FAILED)
+        return none;
+    atomic_store(&mapped, found);
+    return *(volatile struct settings *)found;
+}
+
+/* The kernel has a file of random ids, a new one at each look, in the folder of the boot id. */
+int open64(const char *path, int flags, ...)
+{
+    va_list more;
+    mode_t mode;
+
+    va_start(more, flags);
+    mode = va_arg(more, mode_t);
+    va_end(more);
+    if (strcmp(path, "/proc/sys/kernel/random/boot_id") == 0 && settings().other_boots != 0)
+        path = "/proc/sys/kernel/random/uuid";
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_LARGEFILE, mode);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
     int rc = (int)syscall(SYS_clock_gettime, clock, now);
-    int64_t micro;
+    int64_t micro, offset_us = 0;
 
-    if (rc != 0 || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE))
+    if (rc == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+        offset_us = settings().wall_us;
+    else if (rc == 0 && clock == CLOCK_BOOTTIME)
+        offset_us = settings().boot_us;
+    if (offset_us == 0)
         return rc;
-    micro = (int64_t)now->tv_sec * MICRO + now->tv_nsec / 1000 + offset_us();
+    micro = (int64_t)now->tv_sec * MICRO + now->tv_nsec / 1000 + offset_us;
     now->tv_sec = micro / MICRO;
     now->tv_nsec = micro % MICRO * 1000 + now->tv_nsec % 1000;
     return 0;

@@ -115,6 +115,8 @@ pub fn default_uri() -> Result<Uri, Error> {
 ///                     -ERANGE if timeout_ms is out of range,
 ///                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
 ///                     -ENOENT if the folder, the database or a file of an option does not exist: make it,
+///                     -ENOENT if /proc is not mounted and the kernel does not say that the process is in the host's
+///                      time namespace (before Linux 6.11): mount it (SQLite),
 ///                     -EACCES if the user may not write the file or its folder, if the password is wrong, if etcd has users
 ///                      and the client certificate has a common name, or if the role may neither make nor use the store:
 ///                      give the rights, another certificate (docs/stores.md), or another path,

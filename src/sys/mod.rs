@@ -24,11 +24,17 @@ use std::{
     io,
     mem::MaybeUninit,
     os::{
-        fd::{FromRawFd, RawFd},
-        unix::ffi::{OsStrExt, OsStringExt},
+        fd::{AsRawFd, FromRawFd, RawFd},
+        unix::{
+            ffi::{OsStrExt, OsStringExt},
+            fs::MetadataExt,
+        },
     },
     path::Path,
 };
+
+/// The inode of the first time namespace: TIME_NS_INIT_INO of linux/nsfs.h.
+pub const FIRST_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
 
 unsafe extern "C" {
     fn secure_getenv(name: *const libc::c_char) -> *mut libc::c_char;
@@ -96,14 +102,65 @@ pub fn room(path: &Path) -> io::Result<Room> {
 
 /// Whether the path itself is where something was mounted. Kernels before 5.8 can't tell and say no.
 pub fn is_mount_root(path: &Path) -> io::Result<bool> {
-    let path = c_path(path)?;
+    is_mount_root_at(libc::AT_FDCWD, &c_path(path)?, libc::AT_SYMLINK_NOFOLLOW)
+}
+
+/// The same for an open file.
+pub fn is_mount_point(file: &File) -> io::Result<bool> {
+    is_mount_root_at(file.as_raw_fd(), c"", libc::AT_EMPTY_PATH)
+}
+
+fn is_mount_root_at(folder: RawFd, path: &CStr, flags: libc::c_int) -> io::Result<bool> {
     let mut found = MaybeUninit::<libc::statx>::zeroed();
-    let flags = libc::AT_SYMLINK_NOFOLLOW;
     // SAFETY: the path ends with NUL and the buffer is of the type that the call fills.
-    checked(unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_BASIC_STATS, found.as_mut_ptr()) })?;
+    checked(unsafe { libc::statx(folder, path.as_ptr(), flags, libc::STATX_BASIC_STATS, found.as_mut_ptr()) })?;
     // SAFETY: zeroed memory is a valid statx, and the call succeeded.
     let found = unsafe { found.assume_init() };
     Ok(found.stx_attributes & found.stx_attributes_mask & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+}
+
+/// Whether the file is in procfs.
+pub fn is_proc(file: &File) -> io::Result<bool> {
+    let mut found = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the buffer is of the type that the call fills.
+    checked(unsafe { libc::fstatfs(file.as_raw_fd(), found.as_mut_ptr()) })?;
+    // SAFETY: zeroed memory is a valid statfs, and the call succeeded.
+    Ok(unsafe { found.assume_init() }.f_type == libc::PROC_SUPER_MAGIC)
+}
+
+/// Whether this process is in the first time namespace of all, as the kernel says without /proc.
+/// False also if the kernel can't say (before Linux 6.11), or a filter of system calls forbids the
+/// question.
+pub fn is_in_first_time_namespace() -> io::Result<bool> {
+    match time_namespace() {
+        Ok(inode) => Ok(inode == FIRST_TIME_NAMESPACE),
+        Err(error) => match error.raw_os_error() {
+            // The kernel is built without time namespaces.
+            Some(libc::EOPNOTSUPP) => Ok(true),
+            Some(libc::ENOSYS | libc::ENOTTY | libc::EINVAL | libc::EPERM | libc::EACCES) => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+fn time_namespace() -> io::Result<u64> {
+    /// _IO(0xFF, 7) of linux/pidfd.h.
+    const PIDFD_GET_TIME_NAMESPACE: libc::Ioctl = 0xFF07;
+    // SAFETY: takes no pointers, and gives a descriptor that is nobody else's.
+    let process = opened(unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) } as RawFd)?;
+    // SAFETY: as above.
+    let namespace = opened(unsafe { libc::ioctl(process.as_raw_fd(), PIDFD_GET_TIME_NAMESPACE, 0) })?;
+    Ok(namespace.metadata()?.ino())
+}
+
+/// What a system call that opens something returned.
+fn opened(fd: RawFd) -> io::Result<File> {
+    let fd = above_standard(fd);
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, and nobody else's.
+    Ok(unsafe { File::from_raw_fd(fd) })
 }
 
 /// Keeps a file's inode from being used again for another file, without opening it: closing an O_PATH descriptor drops
@@ -111,12 +168,7 @@ pub fn is_mount_root(path: &Path) -> io::Result<bool> {
 pub fn pin(path: &Path) -> io::Result<File> {
     let path = c_path(path)?;
     // SAFETY: the path ends with NUL.
-    let fd = above_standard(unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC) });
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: just opened, and nobody else's.
-    Ok(unsafe { File::from_raw_fd(fd) })
+    opened(unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC) })
 }
 
 /// Makes an empty file of exactly this mode, whatever the umask, without ever opening it: a close(2) would drop the

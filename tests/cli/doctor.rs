@@ -158,6 +158,25 @@ fn what_a_file_rests_on_is_looked_at() {
     finds(&store.uri, &[], WARNING, "clock", "warning", ["set back by", "put the clock right"]);
 }
 
+/// A container manager mounts a boot id of its own over the kernel's.
+#[test]
+fn a_boot_id_that_is_not_the_kernels_is_reported() {
+    if !kinds().iter().any(|kind| kind == "sqlite") {
+        return;
+    }
+    let store = fresh("sqlite");
+    dss(&store.uri, &["lock", "a"]).ok();
+    let script =
+        "mount --bind /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id && exec \"$0\" --json doctor";
+    let mut container = Command::new("unshare");
+    container.args(["--map-root-user", "--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_dss")]);
+    let said = Said::from(container.env("DSS_URI", &store.uri).output().unwrap());
+    let found = findings(&said, "boot id");
+    assert_eq!((said.code, found.len()), (WARNING, 1), "{said:?}");
+    assert!(found[0].0 == "warning" && found[0].2.contains("mount /proc"), "{said:?}");
+    assert!(findings(&dss(&store.uri, &["--json", "doctor"]), "boot id").is_empty());
+}
+
 #[test]
 fn a_role_and_its_settings_are_looked_at() {
     if !kinds().iter().any(|kind| kind == "postgres") {

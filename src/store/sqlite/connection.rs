@@ -18,7 +18,7 @@ use crate::{
     clock::{self, LeaseClock},
     model::{
         error::{Code, Error},
-        lock::{Record, Tick},
+        lock::Record,
         name::{LockId, StateKey},
         request::{Outcome, Request},
         rules::{Moment, decide, state},
@@ -28,6 +28,7 @@ use crate::{
 };
 use rusqlite::{Connection as Sql, FileControl, OpenFlags, config::DbConfig};
 use std::{
+    io::ErrorKind,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -110,8 +111,9 @@ impl Connection {
         #[allow(unsafe_code)]
         let statements = unsafe { Statements::prepare(&sql) }.map_err(|failure| failure.fault(&path))?;
         let clock = LeaseClock::of_host().map_err(|error| {
-            let text = format!("{path} can't be opened: the clock of its leases can't be read in /proc: {error}");
-            Fault::Failed(Error::new(Code::of_errno(error.raw_os_error().unwrap_or(0)), text))
+            let text = format!("{path} can't be opened: the clock of its leases can't be read: {error}");
+            let no_errno = if error.kind() == ErrorKind::NotFound { libc::ENOENT } else { 0 };
+            Fault::Failed(Error::new(Code::of_errno(error.raw_os_error().unwrap_or(no_errno)), text))
         })?;
         let mut connection = Connection {
             statements,
@@ -137,8 +139,8 @@ impl Connection {
         looked.map_err(|stop| stop.fault(&self.path))
     }
 
-    pub fn now(&self) -> Tick {
-        self.clock.now()
+    pub fn clock(&self) -> LeaseClock {
+        self.clock
     }
 
     pub fn pulse(&mut self, place: &Place) -> Option<Arc<IndexHeader>> {
@@ -198,7 +200,8 @@ impl Connection {
     }
 
     fn record(&mut self, id: &LockId) -> Result<Option<Record>, Stop> {
-        let found = self.statements.select.run(&self.sql, &[Value::Blob(id.as_bytes())], rows::record_of)?;
+        let read = |row: &Row| rows::record_of(row, &self.clock);
+        let found = self.statements.select.run(&self.sql, &[Value::Blob(id.as_bytes())], read)?;
         let damaged = |cause| {
             Error::new(
                 Code::NotAStore,

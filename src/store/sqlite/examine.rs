@@ -74,7 +74,16 @@ fn opened(place: &Place, connection: &mut Connection) -> Vec<Finding> {
         ));
     }
     findings.extend(connection.look_at_last_token().ok().map(clock_of));
+    findings.extend(boot_id(connection.clock().knows_boot()));
     findings
+}
+
+fn boot_id(is_known: bool) -> Option<Finding> {
+    let text = "the kernel's boot id can't be read here (/proc is not mounted, or a container's id is mounted over it): \
+                after the host was started anew, a lease from before may last to its end";
+    let cure =
+        "mount /proc, or unmount /proc/sys/kernel/random/boot_id; else keep leases as short as you can wait then";
+    (!is_known).then(|| Finding::warning("boot id", text, cure))
 }
 
 /// Tokens follow the wall clock, unless that goes back.

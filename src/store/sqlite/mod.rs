@@ -129,8 +129,9 @@ impl Store for Sqlite {
         }
         let connection = self.connection().map_err(after_init)?;
         let last_token = connection.look_at_last_token()?;
-        let (now_us, tick) = (clock::now_us(), connection.now());
-        let pages = self.readers.locks(&self.place, scan, tick, now_us).map_err(after_init)?;
+        let lease_clock = connection.clock();
+        let (now_us, tick) = (clock::now_us(), lease_clock.now());
+        let pages = self.readers.locks(&self.place, scan, lease_clock, tick, now_us).map_err(after_init)?;
         Ok(Snapshot { now_us, tick, last_token, pages })
     }
 

@@ -11,6 +11,7 @@ use super::{
     statement::{Row, Statement, Value},
 };
 use crate::{
+    clock::LeaseClock,
     model::{
         error::{Code, Error},
         lock::{Record, Tick},
@@ -69,11 +70,12 @@ impl Readers {
         &mut self,
         place: &Place,
         scan: &Scan,
+        clock: LeaseClock,
         tick: Tick,
         now_us: i64,
     ) -> Result<Box<dyn Pages<Found>>, Fault> {
         let open = self.open(place, schema::SCAN, scan.begin().0)?;
-        Ok(Box::new(Locks { open, scan: scan.clone(), tick, now_us }))
+        Ok(Box::new(Locks { open, scan: scan.clone(), clock, tick, now_us }))
     }
 
     /// Begins a snapshot of the keys that begin so.
@@ -179,6 +181,7 @@ impl Drop for Open {
 struct Locks {
     open: Open,
     scan: Scan,
+    clock: LeaseClock,
     tick: Tick,
     now_us: i64,
 }
@@ -186,27 +189,30 @@ struct Locks {
 impl Pages<Found> for Locks {
     fn next(&mut self, _: Instant) -> Result<Option<Vec<Found>>, Error> {
         let mut page = Vec::new();
-        let are_more = self.open.rows(lock_of, |row| {
-            let Some((id, record)) = row else { return Next::More };
-            if self.scan.filter.is_beyond(&id) {
-                return Next::End;
-            }
-            if let Record::Entry(entry) = record
-                && self.scan.after.as_ref() != Some(&id)
-                && self.scan.shows(&id, &entry, self.tick, self.now_us)
-            {
-                page.push((id, entry));
-            }
-            Next::after(&page)
-        })?;
+        let are_more = self.open.rows(
+            |row| lock_of(row, &self.clock),
+            |row| {
+                let Some((id, record)) = row else { return Next::More };
+                if self.scan.filter.is_beyond(&id) {
+                    return Next::End;
+                }
+                if let Record::Entry(entry) = record
+                    && self.scan.after.as_ref() != Some(&id)
+                    && self.scan.shows(&id, &entry, self.tick, self.now_us)
+                {
+                    page.push((id, entry));
+                }
+                Next::after(&page)
+            },
+        )?;
         Ok((are_more || !page.is_empty()).then_some(page))
     }
 }
 
 /// A row's id and record; None for the store's own row, and for what is no lock.
-fn lock_of(row: &Row) -> Result<Option<(LockId, Record)>, String> {
+fn lock_of(row: &Row, clock: &LeaseClock) -> Result<Option<(LockId, Record)>, String> {
     match LockId::new(row.bytes(rows::ID)) {
-        Ok(id) => rows::record_of(row).map(|record| Some((id, record))),
+        Ok(id) => rows::record_of(row, clock).map(|record| Some((id, record))),
         Err(_) => Ok(None),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::statement::{Row, Value};
 use crate::{
+    clock::LeaseClock,
     model::{
         lock::{End, Entry, Record, Tick},
         name::{LockId, Note, Owner},
@@ -15,7 +16,8 @@ use crate::{
 pub const ID: i32 = 8;
 
 /// What a lease is in a row: its ttl in milliseconds, the reading of the clock of leases at its beginning in microseconds, the
-/// boot that it was read in, and how the grant before ended; 8 bytes each, the highest first. Empty: all of them 0.
+/// boot that it was read in (0: unknown), and how the grant before ended; 8 bytes each, the highest
+/// first. Empty: all of them 0.
 pub struct Lease([u8; 32]);
 
 impl Lease {
@@ -39,8 +41,9 @@ impl Lease {
     }
 }
 
-/// What stands in the columns of [`super::schema::SELECT`].
-pub fn record_of(row: &Row) -> Result<Record, String> {
+/// What stands in the columns of [`super::schema::SELECT`]. The lease comes with the boot of
+/// `clock`, or another one.
+pub fn record_of(row: &Row, clock: &LeaseClock) -> Result<Record, String> {
     let (owner, token) = (row.bytes(0), row.integer(1) as u64);
     let [ttl_ms, us, boot, end] = Lease::read(row.bytes(6))?;
     let end = End::of_number(end);
@@ -53,7 +56,7 @@ pub fn record_of(row: &Row) -> Result<Record, String> {
         attempt: attempt_of(row.bytes(2))?,
         taken_us: row.integer(3),
         refreshed_us: row.integer(4),
-        leased: Tick { boot, us },
+        leased: clock.resolve(Tick { boot, us }),
         ttl_ms: ttl_ms as u64,
         before: end,
         client: match str::from_utf8(row.bytes(5)) {
