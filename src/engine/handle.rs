@@ -24,6 +24,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
+    ffi::{CStr, CString},
     fs,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -39,6 +40,8 @@ static NEXT: AtomicUsize = AtomicUsize::new(0xd55 << (usize::BITS - 12));
 /// An open handle.
 pub struct Handle {
     place: Place,
+    /// What dss_uri() returns: in a forked child the same memory.
+    uri: Arc<CStr>,
     pub(super) timeout: Duration,
     session: RwLock<Arc<Session>>,
     closed: AtomicBool,
@@ -61,7 +64,8 @@ pub fn open(uri: &Uri, inside: &mut Inside) -> Result<usize, Error> {
     let deadline = clock::instant() + uri.timeout;
     let place = Place::find(&uri.target)?;
     let session = Arc::new(Session::open(&place, deadline, inside)?);
-    let handle = Arc::new(Handle::new(place, uri.timeout, session));
+    let text = CString::new(place.uri()).map_err(|_| Error::new(Code::Invalid, "the store's name holds a NUL byte"))?;
+    let handle = Arc::new(Handle::new(place, text.into(), uri.timeout, session));
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     HANDLES.write().unwrap_or_else(PoisonError::into_inner).insert(number, handle);
     Ok(number)
@@ -77,7 +81,7 @@ pub fn find(number: usize, _inside: &Inside) -> Result<Arc<Handle>, Error> {
     let slot = handles.get_mut(&number).ok_or_else(not_open)?;
     if slot.generation != gate::generation() {
         let session = slot.session.read().unwrap_or_else(PoisonError::into_inner).clone();
-        *slot = Arc::new(Handle::new(slot.place.clone(), slot.timeout, session));
+        *slot = Arc::new(Handle::new(slot.place.clone(), slot.uri.clone(), slot.timeout, session));
     }
     Ok(slot.clone())
 }
@@ -133,9 +137,14 @@ fn client() -> Arc<str> {
 }
 
 impl Handle {
-    fn new(place: Place, timeout: Duration, session: Arc<Session>) -> Handle {
+    fn new(place: Place, uri: Arc<CStr>, timeout: Duration, session: Arc<Session>) -> Handle {
         let (session, closed, waiting) = (RwLock::new(session), AtomicBool::new(false), Mutex::default());
-        Handle { place, timeout, session, closed, waiting, generation: gate::generation() }
+        Handle { place, uri, timeout, session, closed, waiting, generation: gate::generation() }
+    }
+
+    /// The store as a connection string without passwords; a file by its full path.
+    pub fn uri(&self) -> &CStr {
+        &self.uri
     }
 
     /// The session of this process: a forked child opens its own.

@@ -13,15 +13,13 @@ pub mod pulse;
 pub mod sqlite;
 pub mod waiters;
 
-#[cfg(any(feature = "postgres", feature = "etcd"))]
-use crate::model::uri;
 use crate::model::{
     error::{Code, Error},
     lock::{Entry, Filter, Tick},
     name::LockId,
     request::{Outcome, Request},
     state::KeyInfo,
-    uri::Target,
+    uri::{self, Target},
 };
 use desks::Desks;
 use news::News;
@@ -218,6 +216,19 @@ impl Place {
             Place::Postgres(target) => Key::Postgres(target.clone()),
             #[cfg(feature = "etcd")]
             Place::Etcd(target) => Key::Etcd(target.clone()),
+        }
+    }
+
+    /// A connection string without passwords; a file by its full path.
+    pub fn uri(&self) -> Vec<u8> {
+        match self {
+            Place::Memory { name } => uri::text::of_memory(name),
+            #[cfg(feature = "sqlite")]
+            Place::Sqlite(place) => uri::text::of_file(&place.path),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(target) => target.text(),
+            #[cfg(feature = "etcd")]
+            Place::Etcd(target) => target.text(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod etcd;
 pub mod postgres;
+pub mod text;
 
 use super::error::{Code, Error, Shown};
 use etcd::Etcd;
@@ -174,7 +175,10 @@ const LIBPQ_KEYWORDS: &str = "host hostaddr port dbname user password passfile r
 
 fn is_keyword_string(text: &[u8]) -> bool {
     let Some(end) = text.iter().position(|byte| *byte == b'=') else { return false };
-    let word = text[..end].trim_ascii();
+    is_libpq_keyword(text[..end].trim_ascii())
+}
+
+fn is_libpq_keyword(word: &[u8]) -> bool {
     LIBPQ_KEYWORDS.split_ascii_whitespace().any(|keyword| keyword.as_bytes() == word)
 }
 

@@ -1,7 +1,10 @@
 //! Connection strings of PostgreSQL, in both forms that libpq has: what is ours is taken out, the rest is libpq's.
 
 use super::{Options, Target, Uri, invalid};
-use crate::model::error::{Error, Shown};
+use crate::{
+    model::error::{Error, Shown},
+    mutant,
+};
 use std::fmt;
 
 /// A PostgreSQL store.
@@ -20,7 +23,7 @@ impl fmt::Debug for Postgres {
     }
 }
 
-const SCHEMA_DEFAULT: &str = "dss";
+pub(super) const SCHEMA_DEFAULT: &str = "dss";
 /// PostgreSQL cuts longer names off.
 const SCHEMA_MAX: usize = 63;
 
@@ -31,6 +34,9 @@ fn is_ours(key: &[u8]) -> bool {
 
 /// `postgresql://…`: options stand behind the `?`, as in every URI of libpq.
 pub fn parse_uri(text: &[u8]) -> Result<Uri, Error> {
+    if uri_scheme(text).is_none() {
+        return Err(invalid("write postgresql://host/database"));
+    }
     let (address, options) = super::split_options(text);
     check_address(address)?;
     let all = options.into_iter().flat_map(|all| all.split(|byte| *byte == b'&'));
@@ -46,6 +52,11 @@ pub fn parse_uri(text: &[u8]) -> Result<Uri, Error> {
         end.map_or((option, None), |end| (&option[..end], Some(option[end + 1..].to_vec())))
     });
     store(conninfo, ours)
+}
+
+/// The beginning by which libpq recognises a URI.
+pub(super) fn uri_scheme(text: &[u8]) -> Option<&'static [u8]> {
+    [&b"postgresql://"[..], b"postgres://"].into_iter().find(|scheme| text.starts_with(scheme))
 }
 
 /// libpq takes what stands behind the first `@` for a host, and what stands behind a `/` for a database: a password with these in
@@ -80,6 +91,32 @@ pub fn parse_keywords(text: &[u8]) -> Result<Uri, Error> {
     store(conninfo, ours.into_iter())
 }
 
+/// The settings of a keyword string that may be shown, as they are written.
+pub(super) fn public_settings(conninfo: &[u8]) -> Vec<u8> {
+    let (mut public, mut rest) = (Vec::new(), conninfo);
+    while let Some(Setting { key, value, length }) = next_setting(rest) {
+        if is_public(key, &value) {
+            let begin = rest.iter().take_while(|byte| is_blank(byte)).count();
+            public.push(&rest[begin..length]);
+        }
+        rest = &rest[length..];
+    }
+    public.join(&b' ')
+}
+
+/// Whether libpq knows this setting and it is no secret. (A database's name may be a connection string.)
+pub(super) fn is_public(key: &[u8], value: &[u8]) -> bool {
+    let secret: &[&[u8]] =
+        &[b"password", b"sslpassword", b"scram_client_key", b"scram_server_key", b"oauth_client_secret"];
+    let holds_string = || key == b"dbname" && (uri_scheme(value).is_some() || value.contains(&b'='));
+    super::is_libpq_keyword(key) && (!secret.contains(&key) || mutant::on("uri_password")) && !holds_string()
+}
+
+/// As isspace(3) in the C locale, by which libpq separates its settings.
+fn is_blank(byte: &u8) -> bool {
+    byte.is_ascii_whitespace() || *byte == 0x0b
+}
+
 struct Setting<'a> {
     key: &'a [u8],
     value: Vec<u8>,
@@ -89,10 +126,11 @@ struct Setting<'a> {
 
 /// None at the end, and where libpq will find fault with the string.
 fn next_setting(text: &[u8]) -> Option<Setting<'_>> {
-    let blanks = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let blanks = |from: usize| text[from..].iter().take_while(|byte| is_blank(byte)).count();
     let begin = blanks(0);
     let equals = begin + text[begin..].iter().position(|byte| *byte == b'=')?;
-    let key = text[begin..equals].trim_ascii_end();
+    let key = &text[begin..equals];
+    let key = &key[..key.len() - key.iter().rev().take_while(|byte| is_blank(byte)).count()];
     let mut place = equals + 1 + blanks(equals + 1);
     let quoted = text.get(place) == Some(&b'\'');
     place += usize::from(quoted);
@@ -105,7 +143,7 @@ fn next_setting(text: &[u8]) -> Option<Setting<'_>> {
                 place += 1;
                 break;
             }
-            Some(byte) if !quoted && byte.is_ascii_whitespace() => break,
+            Some(byte) if !quoted && is_blank(byte) => break,
             Some(b'\\') => {
                 value.extend(text.get(place + 1));
                 place += 2;
