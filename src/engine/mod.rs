@@ -3,6 +3,7 @@
 
 mod attempt;
 mod calls;
+pub mod default_store;
 mod errand;
 pub mod events;
 pub mod gate;

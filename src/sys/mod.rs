@@ -171,6 +171,19 @@ pub fn pin(path: &Path) -> io::Result<File> {
     opened(unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC) })
 }
 
+/// Opens a file that anybody may have put there: a pipe or a terminal in its place neither blocks nor becomes ours.
+pub fn open_for_reading(path: &Path) -> io::Result<File> {
+    let path = c_path(path)?;
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+    // SAFETY: the path ends with NUL.
+    let fd = above_standard(unsafe { libc::open(path.as_ptr(), flags) });
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, and nobody else's.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
 /// Makes an empty file of exactly this mode, whatever the umask, without ever opening it: a close(2) would drop the
 /// locks that other code of this process may hold on it. Nobody sees it with another mode: it gets its name last. False
 /// if there is something of that name already.
