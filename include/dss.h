@@ -567,7 +567,8 @@ int dss_init(struct dss_handle *handle);
 /**
  * Open the store that a connection string names.
  *
- *     sqlite:/path/file.db                   an SQLite file, for the processes of one host; also a bare path without "sqlite:"
+ *     sqlite:/path/file.db                   an SQLite file, for the processes of one host; also a bare path without
+ *                                            "sqlite:", if there is a '/' in it: /path/file.db or ./file.db
  *     postgresql://user@host:port/database   a PostgreSQL server, 13 or newer, for all hosts that reach it; also
  *                                            postgres://...
  *     host=... dbname=... user=...           the same, as a keyword string of its client library libpq
@@ -591,10 +592,13 @@ int dss_init(struct dss_handle *handle);
  *     user=NAME       etcd: the user, together with password_file=FILE
  *     password_file=FILE   etcd: the file whose first line is the user's password
  *
- * sqlite: The path is taken literally up to the '?' (no percent signs are decoded); a bare path is literal to its end and takes
- * no options. A relative path is resolved once, from the working folder at this call, and so are symbolic links. A bare path
- * that begins as a scheme does ("name:") or as a libpq keyword string ("host=...") is not taken for a file: write ./ before it.
- * A file that does not exist is created, its folder is not. Beside it stand more files while it is open, with the same mode:
+ * No string is taken for the name of a file by mistake. A scheme ("name:") that is not in this list is refused; so is a word
+ * without a '/' that is no keyword string, such as etcd, memory, localhost or locks.db (write ./locks.db), and a bare path with
+ * an option (write sqlite:./locks.db?mode=0660). The text says what was probably meant. A keyword string begins with a keyword
+ * of libpq and '='.
+ *
+ * sqlite: The path is taken literally up to the '?' (no percent signs are decoded); a bare path is literal to its end. A
+ * relative path is resolved once, from the working folder at this call, and so are symbolic links. A file that does not exist is created, its folder is not. Beside it stand more files while it is open, with the same mode:
  * SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks and leave requests for the one
  * that is at work. So the user needs the right to write in the folder. Keep the file on a local file system; do not rename,
  * remove or hard-link it while it is open: that is found out at the next call. A file of an older libdss is brought to this
@@ -615,8 +619,8 @@ int dss_init(struct dss_handle *handle);
  *                      handle stays open until the process ends. On failure its dh_conn is NULL.
  * @param[in]   uri     Connection string.
  * @return              0 on success,
- *                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, or has an unknown or
- *                      malformed option, or one twice: dss_last_error() names the part,
+ *                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, a word without a '/', or has
+ *                      an unknown or malformed option, one twice, or one behind a bare path: dss_last_error() names the part,
  *                     -ERANGE if timeout_ms is out of range,
  *                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
  *                     -ENOENT if the folder, the database or a file of an option does not exist: make it,

@@ -68,6 +68,9 @@ int main(void)
     check_refused("sqlite3:dss.db", -EINVAL);
     check_refused("http://localhost", -EINVAL);
     check_refused("file:dss.db", -EINVAL);
+    check_refused("dss.db", -EINVAL);
+    check_refused("localhost", -EINVAL);
+    check_refused("./dss.db?timeout_ms=5", -EINVAL);
     check_refused("sqlite:", -EINVAL);
     check_refused("sqlite:?timeout_ms=5", -EINVAL);
 
@@ -92,11 +95,11 @@ int main(void)
     check_works(patient);
     free(patient);
     if (test_store_is("sqlite")) {
-        check_works("bare.db");
+        /* A path without a scheme has a slash in it, is literal and takes no options. */
+        check_works("./bare.db");
         CHECK(access("bare.db", F_OK) == 0);
-        /* A path without a scheme is literal and takes no options. */
-        check_works("./bare.db?timeout_ms=5");
-        CHECK(access("bare.db?timeout_ms=5", F_OK) == 0);
+        check_works("./what?.db");
+        CHECK(access("what?.db", F_OK) == 0);
     }
     return 0;
 }

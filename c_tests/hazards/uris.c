@@ -2,7 +2,8 @@
  * An administrator mistypes the connection string, or means something that this library does not have.
  *
  * A string that is taken for a file name in spite of that makes a store of its own, in which the program is alone with
- * its locks. So each kind of nonsense has its errno, the text names the part that is wrong, and no file appears. Strings of
+ * its locks. (Two folders, two stores, two holders of one lock: that happened with the words etcd, memory, localhost and
+ * locks.db?mode=0660, each of which made a file in the working folder.) So each kind of nonsense has its errno, the text names the part that is wrong, and no file appears. Strings of
  * servers: network/bad_uris.c.
  */
 #include "hazard.h"
@@ -37,6 +38,31 @@ static const struct bad_uri bad_uris[] = {
     {"file:dss.db", -EINVAL, "file"},
     {"c:\\dss.db", -EINVAL, "c:"},
     {"", -EINVAL, "empty"},
+    /* Words: the text says what was probably meant. */
+    {"etcd", -EINVAL, "etcd://host:2379"},
+    {"ETCD", -EINVAL, "etcd://host:2379"},
+    {"memory", -EINVAL, "write memory: "},
+    {"postgres", -EINVAL, "postgresql://host/database"},
+    {"postgresql", -EINVAL, "postgresql://host/database"},
+    {"sqlite", -EINVAL, "sqlite:/path/file.db"},
+    {"localhost", -EINVAL, "postgresql://host/database or etcd://host:2379"},
+    {"localhost:2379", -EINVAL, "localhost:"},
+    {"10.0.0.1:2379", -EINVAL, "etcd://host:2379"},
+    {"admin@localhost", -EINVAL, "postgresql://user@host/db"},
+    {"locks.db", -EINVAL, "./locks.db or sqlite:locks.db"},
+    {"-wal", -EINVAL, "./-wal"},
+    {"..", -EINVAL, "no connection string"},
+    {" ", -EINVAL, "no connection string"},
+    {"line\nbreak", -EINVAL, "line\\x0abreak"},
+    {"hots=db1 dbname=locks", -EINVAL, "hots="},
+    {"timeout_ms=5 dbname=locks", -EINVAL, "timeout_ms="},
+    {"foo=bar.db", -EINVAL, "foo="},
+    /* A bare path takes no options. */
+    {"locks.db?mode=0660", -EINVAL, "sqlite:locks.db?mode=..."},
+    {"./x.db?mode=0660", -EINVAL, "sqlite:./x.db?mode=..."},
+    {"./x.db?timeout_ms=5", -EINVAL, "sqlite:./x.db?timeout_ms=..."},
+    {"./x?y.db?mode=0660", -EINVAL, "sqlite:./x?y.db?mode=..."},
+    {"./x.db?=?colour=blue", -EINVAL, "colour=..."},
     /* No file. */
     {"sqlite:", -EINVAL, "sqlite:"},
     {"sqlite:?timeout_ms=5", -EINVAL, "sqlite:"},
@@ -109,15 +135,18 @@ static void odd_names_are_literal(void)
     makes_file("sqlite:a%20b#c.db?timeout_ms=500", "a%20b#c.db");
     makes_file("sqlite:foo:bar.db", "foo:bar.db");
     makes_file("sqlite:x.db?mode=0660", "x.db");
-    makes_file("question?.db", "question?.db");
-    makes_file("options?timeout_ms=5", "options?timeout_ms=5");
-    makes_file("foo=bar.db", "foo=bar.db");
+    makes_file("./question?.db", "question?.db");
+    makes_file("./options?timeout_ms", "options?timeout_ms");
+    makes_file("./options?=5", "options?=5");
+    makes_file("./foo=bar.db", "foo=bar.db");
+    makes_file("sqlite:locks.db", "locks.db");
+    makes_file("./etcd", "etcd");
     makes_file("./dbname=x", "dbname=x");
     makes_file("./a:b", "a:b");
     makes_file("./sqlite:x", "sqlite:x");
-    makes_file("-wal", "-wal");
+    makes_file("./-wal", "-wal");
     makes_file("sqlite:///proc/self/cwd/slashes.db", "slashes.db");
-    makes_file("line\nbreak '\" \xff.db", "line\nbreak '\" \xff.db");
+    makes_file("./line\nbreak '\" \xff.db", "line\nbreak '\" \xff.db");
 }
 
 /* The string with a name of so many letters after its beginning; the caller frees it. */
@@ -144,11 +173,11 @@ static void long_name_is_refused(const char *beginning, size_t letters)
 static void long_paths(void)
 {
     long_name_is_refused("sqlite:", 256);
-    long_name_is_refused("", 300);
+    long_name_is_refused("./", 300);
     long_name_is_refused("sqlite:/tmp/", 5000);
     long_name_is_refused("/tmp/", 100000);
     /* The name itself would be allowed, but SQLite's own files beside it have four letters more. */
-    long_name_is_refused("", 253);
+    long_name_is_refused("./", 253);
 }
 
 /* Where a relative path leads is settled by the init: the host may change its folder afterwards, or fork. */
@@ -158,7 +187,7 @@ static void relative_paths(void)
     char *uri = sqlite_uri(test_dir(), ""), absolute_uri[512];
 
     snprintf(absolute_uri, sizeof(absolute_uri), "%s/relative.db", uri);
-    CHECK_RC(dss_init_uri(&relative, "relative.db"), 0);
+    CHECK_RC(dss_init_uri(&relative, "./relative.db"), 0);
     CHECK(chdir("/") == 0);
     CHECK_RC(dss_lock(&relative, "drive", "ann"), 0);
     CHECK_RC(dss_init_uri(&absolute, absolute_uri), 0);

@@ -1,5 +1,6 @@
 //! Connection strings: which store, and with which options.
 
+mod bare;
 pub mod etcd;
 pub mod postgres;
 pub mod text;
@@ -57,7 +58,7 @@ impl Uri {
                 Shown(scheme)
             ))),
             None if is_keyword_string(text) => postgres::parse_keywords(text),
-            None => Ok(Uri::file(path(text), MODE_DEFAULT)),
+            None => bare::parse(text),
         }
     }
 
@@ -216,9 +217,8 @@ mod tests {
     #[test]
     fn paths_are_literal() {
         assert_eq!(target("/var/x.db"), sqlite("/var/x.db", 0o600));
-        assert_eq!(target("/var/x.db?mode=0660"), sqlite("/var/x.db?mode=0660", 0o600));
         assert_eq!(target("./a:b"), sqlite("./a:b", 0o600));
-        assert_eq!(target("foo=bar.db"), sqlite("foo=bar.db", 0o600));
+        assert_eq!(target("./foo=bar.db"), sqlite("./foo=bar.db", 0o600));
         assert_eq!(target("sqlite:/a%20b#c:d"), sqlite("/a%20b#c:d", 0o600));
         assert_eq!(target("sqlite::memory:"), sqlite(":memory:", 0o600));
     }
@@ -241,6 +241,11 @@ mod tests {
             "foo:bar",
             "http://x",
             "SQLITE:/x",
+            "etcd",
+            "x.db",
+            "/x.db?mode=0660",
+            "postgresql:h",
+            "postgres:password=x",
             "a:b",
             "sqlite:x?",
             "sqlite:x?mode",

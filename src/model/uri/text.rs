@@ -91,7 +91,7 @@ pub fn of_libpq_uri(conninfo: &[u8]) -> Option<Vec<u8>> {
     let scheme: &[u8] = super::postgres::uri_scheme(conninfo)?;
     let rest = &conninfo[scheme.len()..];
     let mut text = scheme.to_vec();
-    // As libpq does: a user is what ends with an @ before the first slash, also behind a question mark.
+    // As libpq does: the user ends with an @ before the first slash, also behind a question mark.
     let (user, address) = match rest.iter().position(|byte| b"@/".contains(byte)) {
         Some(end) if rest[end] == b'@' => (Some(&rest[..end]), &rest[end + 1..]),
         _ => (None, rest),
