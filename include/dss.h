@@ -549,18 +549,40 @@ extern "C" {
 #endif /* __cplusplus */
 
 /**
- * Open the store that the environment variable DSS_URI names.
+ * Open the store of this site. Its connection string is, in this order:
  *
- * With DSS_URI unset or empty the store is an SQLite file: /var/lib/dss/dss.db for root (the folder is made with mode
- * 0755), else dss/dss.db in $XDG_STATE_HOME or, where that is unset or no full path, in ~/.local/state (folders are made
- * with mode 0700). THIS DEFAULT DIFFERS FROM USER TO USER: programs that run as different users and are to share their
- * locks must set DSS_URI, and so must all on a store that several hosts share. The environment is read by secure_getenv(3),
- * so a set-user-ID program sees none of it.
+ *     1. the environment variable DSS_URI, if it is set and not empty;
+ *     2. the first line of /etc/dss/uri that is neither empty nor a comment (which begins with '#'),
+ *        if there is such a file: one store for all users of the host;
+ *     3. an SQLite file of the effective user: /var/lib/dss/dss.db for root (the folder is made with
+ *        mode 0755), else dss/dss.db in $XDG_STATE_HOME or, if that is unset or no full path, in
+ *        ~/.local/state (folders are made with mode 0700).
+ *
+ * THE THIRD DIFFERS FROM USER TO USER: programs that run as different users and share their locks
+ * need DSS_URI or /etc/dss/uri, and so does every program on a store that several hosts share.
+ * dss_uri() says which store was opened. The environment is read by secure_getenv(3), so a
+ * set-user-ID program ignores it and reads /etc/dss/uri.
+ *
+ * /etc/dss/uri must be an ordinary file or a link to one, owned by root and writable by nobody
+ * else, readable by all who use the library, and at most 65536 bytes long. Blanks around the
+ * string do not count. It names a file by its full path, and no memory: store. Lines after the
+ * string are ignored. A file that can't be read, that holds no string or a wrong one is an error:
+ * the library does not go on to the user's own file then.
  *
  * @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
  *                      handle stays open until the process ends. On failure its dh_conn is NULL.
- * @return              0 on success, else as dss_init_uri(); also -EINVAL if that folder is needed and HOME is unset
- *                      or empty.
+ * @return              0 on success, else as dss_init_uri() or as below; a text about a wrong string
+ *                      begins with $DSS_URI, or with /etc/dss/uri and the number of the line,
+ *                     -EPERM if /etc/dss/uri is not owned by root, or its group or others can write
+ *                      it: use chown(1) and chmod(1),
+ *                     -EACCES if the user may not read /etc/dss/uri or search its folder: give the
+ *                      right, or set DSS_URI,
+ *                     -EMFILE if there is no free descriptor to read it: close files, or raise the
+ *                      limit,
+ *                     -ENOENT if it is a symbolic link that leads to no file, or /etc/dss is no folder:
+ *                      repair or remove it,
+ *                     -EINVAL if it is no ordinary file, too long, or holds no string; or if the
+ *                      user's own file is needed and HOME is unset or empty.
  */
 int dss_init(struct dss_handle *handle);
 
@@ -592,13 +614,15 @@ int dss_init(struct dss_handle *handle);
  *     user=NAME       etcd: the user, together with password_file=FILE
  *     password_file=FILE   etcd: the file whose first line is the user's password
  *
- * No string is taken for the name of a file by mistake. A scheme ("name:") that is not in this list is refused; so is a word
- * without a '/' that is no keyword string, such as etcd, memory, localhost or locks.db (write ./locks.db), and a bare path with
- * an option (write sqlite:./locks.db?mode=0660). The text says what was probably meant. A keyword string begins with a keyword
- * of libpq and '='.
+ * No string is taken for the name of a file by mistake. A scheme ("name:") that is not in this list
+ * is refused; so is a word without a '/' that is no keyword string, such as etcd, memory, localhost
+ * or locks.db (write ./locks.db), and a bare path with an option (write sqlite:./locks.db?mode=0660).
+ * The text says what was probably meant. A keyword string begins with a keyword of libpq and '='.
  *
- * sqlite: The path is taken literally up to the '?' (no percent signs are decoded); a bare path is literal to its end. A
- * relative path is resolved once, from the working folder at this call, and so are symbolic links. A file that does not exist is created, its folder is not. Beside it stand more files while it is open, with the same mode:
+ * sqlite: The path is taken literally up to the '?' (no percent signs are decoded); a bare path is
+ * literal to its end. A relative path is resolved once, from the working folder at this call, and so
+ * are symbolic links. A file that does not exist is created, its folder is not. Beside it stand more
+ * files while it is open, with the same mode:
  * SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks and leave requests for the one
  * that is at work. So the user needs the right to write in the folder. Keep the file on a local file system; do not rename,
  * remove or hard-link it while it is open: that is found out at the next call. A file of an older libdss is brought to this
@@ -619,8 +643,9 @@ int dss_init(struct dss_handle *handle);
  *                      handle stays open until the process ends. On failure its dh_conn is NULL.
  * @param[in]   uri     Connection string.
  * @return              0 on success,
- *                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, a word without a '/', or has
- *                      an unknown or malformed option, one twice, or one behind a bare path: dss_last_error() names the part,
+ *                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, a word
+ *                      without a '/', or has an unknown or malformed option, one twice, or one behind
+ *                      a bare path: dss_last_error() names the part,
  *                     -ERANGE if timeout_ms is out of range,
  *                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
  *                     -ENOENT if the folder, the database or a file of an option does not exist: make it,
@@ -645,6 +670,31 @@ int dss_init(struct dss_handle *handle);
  *                     -ENOMEM, -ENOTRECOVERABLE: see "ERRORS OF EVERY CALL" above.
  */
 int dss_init_uri(struct dss_handle *handle, const char *uri);
+
+/**
+ * The store that a handle has opened. The text is a connection string, for messages, logs and
+ * dss_init_uri():
+ *
+ *     sqlite:/path/file.db       the full path, without symbolic links; a path with a '?' in it is given bare
+ *     postgresql://user@host:port/database?schema=NAME    as it was given, without passwords
+ *     host=... dbname=... schema=NAME                     likewise
+ *     etcd://host:port,host:port/prefix?user=NAME&password_file=FILE    the password in the file is not in it
+ *     memory:NAME
+ *
+ * Left out are mode and timeout_ms, schema=dss, every password or other secret, what libpq does
+ * not know, and a database's name that is a connection string itself. What libpq reads elsewhere
+ * (environment, service file, ~/.pgpass) is not in it. Names are given as they are, also bytes
+ * that are not printable.
+ *
+ * No I/O: it does not find out whether the store can still be reached. A forked child gets the
+ * same text, also of a memory: store.
+ *
+ * @param[in]  handle  Open handle.
+ * @return             The text; valid until dss_fini() of this handle, which no other thread may call
+ *                     while the text is in use: do not free it. NULL if the handle is not open; then
+ *                     dss_last_error() says so.
+ */
+const char *dss_uri(struct dss_handle *handle);
 
 /**
  * Close a handle. No lock is released by it: a lock belongs to its owner's name, not to a handle or a process.

@@ -6,6 +6,7 @@
 int (*init)(struct dss_handle *) = dss_init;
 int (*init_uri)(struct dss_handle *, const char *) = dss_init_uri;
 void (*fini)(struct dss_handle *) = dss_fini;
+const char *(*uri)(struct dss_handle *) = dss_uri;
 int (*lock)(struct dss_handle *, const char *, const char *) = dss_lock;
 int (*lock_refresh)(struct dss_handle *, const char *, const char *) = dss_lock_refresh;
 int (*unlock)(struct dss_handle *, const char *, const char *) = dss_unlock;

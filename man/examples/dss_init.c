@@ -1,20 +1,17 @@
-/* Opens the store of the environment, or says why it can't be opened. */
+/* Opens the store of this site, and says which one it is, or why it can't be opened. */
 #include <dss.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 int main(void)
 {
     struct dss_handle dss;
-    int rc = dss_init(&dss);
+    int rc = dss_init(&dss); /* $DSS_URI, else /etc/dss/uri, else a file of this user's own */
 
     if (rc != 0) {
-        const char *uri = getenv("DSS_URI");
-
-        fprintf(stderr, "the store %s: %s\n", uri != NULL ? uri : "(the default)", dss_last_error());
+        fprintf(stderr, "the store can't be opened: %s\n", dss_last_error());
         return 1;
     }
-    puts("the store is open");
+    printf("the store %s is open\n", dss_uri(&dss));
     dss_fini(&dss);
     return 0;
 }

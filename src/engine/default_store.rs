@@ -1,4 +1,5 @@
-//! The store that `dss_init` opens: that of `$DSS_URI`, else of `/etc/dss/uri`, else a file of the effective user.
+//! The store that `dss_init` opens: that of `$DSS_URI`, else of `/etc/dss/uri`, else a file of the
+//! effective user.
 
 use crate::{
     model::{

@@ -16,6 +16,7 @@ use crate::{
         error::{Code, Error},
         uri::Uri,
     },
+    mutant,
     store::Place,
     sys::{
         self,
@@ -81,7 +82,7 @@ pub fn find(number: usize, _inside: &Inside) -> Result<Arc<Handle>, Error> {
     let slot = handles.get_mut(&number).ok_or_else(not_open)?;
     if slot.generation != gate::generation() {
         let session = slot.session.read().unwrap_or_else(PoisonError::into_inner).clone();
-        *slot = Arc::new(Handle::new(slot.place.clone(), slot.uri.clone(), slot.timeout, session));
+        *slot = Arc::new(Handle::new(slot.place.clone(), slot.uri_of_child(), slot.timeout, session));
     }
     Ok(slot.clone())
 }
@@ -140,6 +141,11 @@ impl Handle {
     fn new(place: Place, uri: Arc<CStr>, timeout: Duration, session: Arc<Session>) -> Handle {
         let (session, closed, waiting) = (RwLock::new(session), AtomicBool::new(false), Mutex::default());
         Handle { place, uri, timeout, session, closed, waiting, generation: gate::generation() }
+    }
+
+    /// The host may have a pointer into it from before the fork.
+    fn uri_of_child(&self) -> Arc<CStr> {
+        if mutant::on("fork_uri") { Arc::from(&*self.uri) } else { self.uri.clone() }
     }
 
     /// The store as a connection string without passwords; a file by its full path.

@@ -1,23 +1,19 @@
-//! Opening and closing: dss_init, dss_init_uri, dss_fini.
+//! Opening and closing: dss_init, dss_init_uri, dss_fini; which store it is: dss_uri.
 
 use super::guard;
+pub use crate::engine::default_store::choose_and_prepare as default_uri;
 use crate::{
-    engine::handle,
-    model::{
-        error::{Code, Error, Shown},
-        uri::{MODE_DEFAULT, Uri},
+    engine::{
+        gate::Inside,
+        handle::{self, Handle},
     },
-    sys,
+    model::{
+        error::{Code, Error},
+        uri::Uri,
+    },
 };
 use std::{
-    ffi::{OsString, c_char, c_int, c_void},
-    fs::{self, DirBuilder, Permissions},
-    io,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{DirBuilderExt, PermissionsExt},
-    },
-    path::{Path, PathBuf},
+    ffi::{c_char, c_int, c_void},
     ptr,
     sync::atomic::Ordering,
 };
@@ -34,30 +30,44 @@ pub struct dss_handle {
     pub dh_conn: *mut c_void,
 }
 
-/// Open the store that the environment variable DSS_URI names.
+/// Open the store of this site. Its connection string is, in this order:
 ///
-/// With DSS_URI unset or empty the store is an SQLite file: /var/lib/dss/dss.db for root (the folder is made with mode
-/// 0755), else dss/dss.db in $XDG_STATE_HOME or, where that is unset or no full path, in ~/.local/state (folders are made
-/// with mode 0700). THIS DEFAULT DIFFERS FROM USER TO USER: programs that run as different users and are to share their
-/// locks must set DSS_URI, and so must all on a store that several hosts share. The environment is read by secure_getenv(3),
-/// so a set-user-ID program sees none of it.
+///     1. the environment variable DSS_URI, if it is set and not empty;
+///     2. the first line of /etc/dss/uri that is neither empty nor a comment (which begins with '#'),
+///        if there is such a file: one store for all users of the host;
+///     3. an SQLite file of the effective user: /var/lib/dss/dss.db for root (the folder is made with
+///        mode 0755), else dss/dss.db in $XDG_STATE_HOME or, if that is unset or no full path, in
+///        ~/.local/state (folders are made with mode 0700).
+///
+/// THE THIRD DIFFERS FROM USER TO USER: programs that run as different users and share their locks
+/// need DSS_URI or /etc/dss/uri, and so does every program on a store that several hosts share.
+/// dss_uri() says which store was opened. The environment is read by secure_getenv(3), so a
+/// set-user-ID program ignores it and reads /etc/dss/uri.
+///
+/// /etc/dss/uri must be an ordinary file or a link to one, owned by root and writable by nobody
+/// else, readable by all who use the library, and at most 65536 bytes long. Blanks around the
+/// string do not count. It names a file by its full path, and no memory: store. Lines after the
+/// string are ignored. A file that can't be read, that holds no string or a wrong one is an error:
+/// the library does not go on to the user's own file then.
 ///
 /// @param[out]  handle  Handle to fill. What was in it is overwritten and not closed: call dss_fini() before, or the former
 ///                      handle stays open until the process ends. On failure its dh_conn is NULL.
-/// @return              0 on success, else as dss_init_uri(); also -EINVAL if that folder is needed and HOME is unset
-///                      or empty.
+/// @return              0 on success, else as dss_init_uri() or as below; a text about a wrong string
+///                      begins with $DSS_URI, or with /etc/dss/uri and the number of the line,
+///                     -EPERM if /etc/dss/uri is not owned by root, or its group or others can write
+///                      it: use chown(1) and chmod(1),
+///                     -EACCES if the user may not read /etc/dss/uri or search its folder: give the
+///                      right, or set DSS_URI,
+///                     -EMFILE if there is no free descriptor to read it: close files, or raise the
+///                      limit,
+///                     -ENOENT if it is a symbolic link that leads to no file, or /etc/dss is no folder:
+///                      repair or remove it,
+///                     -EINVAL if it is no ordinary file, too long, or holds no string; or if the
+///                      user's own file is needed and HOME is unset or empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
     // SAFETY: the handle is NULL or a struct of the caller's.
     unsafe { open(handle, default_uri) }
-}
-
-/// The store that dss_init() opens.
-pub fn default_uri() -> Result<Uri, Error> {
-    match sys::environment(c"DSS_URI") {
-        Some(uri) => Uri::parse(uri.as_bytes()),
-        None => default_file().map(|path| Uri::file(path, MODE_DEFAULT)),
-    }
 }
 
 /// Open the store that a connection string names.
@@ -87,13 +97,15 @@ pub fn default_uri() -> Result<Uri, Error> {
 ///     user=NAME       etcd: the user, together with password_file=FILE
 ///     password_file=FILE   etcd: the file whose first line is the user's password
 ///
-/// No string is taken for the name of a file by mistake. A scheme ("name:") that is not in this list is refused; so is a word
-/// without a '/' that is no keyword string, such as etcd, memory, localhost or locks.db (write ./locks.db), and a bare path with
-/// an option (write sqlite:./locks.db?mode=0660). The text says what was probably meant. A keyword string begins with a keyword
-/// of libpq and '='.
+/// No string is taken for the name of a file by mistake. A scheme ("name:") that is not in this list
+/// is refused; so is a word without a '/' that is no keyword string, such as etcd, memory, localhost
+/// or locks.db (write ./locks.db), and a bare path with an option (write sqlite:./locks.db?mode=0660).
+/// The text says what was probably meant. A keyword string begins with a keyword of libpq and '='.
 ///
-/// sqlite: The path is taken literally up to the '?' (no percent signs are decoded); a bare path is literal to its end. A
-/// relative path is resolved once, from the working folder at this call, and so are symbolic links. A file that does not exist is created, its folder is not. Beside it stand more files while it is open, with the same mode:
+/// sqlite: The path is taken literally up to the '?' (no percent signs are decoded); a bare path is
+/// literal to its end. A relative path is resolved once, from the working folder at this call, and so
+/// are symbolic links. A file that does not exist is created, its folder is not. Beside it stand more
+/// files while it is open, with the same mode:
 /// SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks and leave requests for the one
 /// that is at work. So the user needs the right to write in the folder. Keep the file on a local file system; do not rename,
 /// remove or hard-link it while it is open: that is found out at the next call. A file of an older libdss is brought to this
@@ -114,8 +126,9 @@ pub fn default_uri() -> Result<Uri, Error> {
 ///                      handle stays open until the process ends. On failure its dh_conn is NULL.
 /// @param[in]   uri     Connection string.
 /// @return              0 on success,
-///                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, a word without a '/', or has
-///                      an unknown or malformed option, one twice, or one behind a bare path: dss_last_error() names the part,
+///                     -EINVAL if handle or uri is NULL, or uri is empty, of an unknown scheme, a word
+///                      without a '/', or has an unknown or malformed option, one twice, or one behind
+///                      a bare path: dss_last_error() names the part,
 ///                     -ERANGE if timeout_ms is out of range,
 ///                     -ENAMETOOLONG if the file's full path is longer than 503 bytes, or its name than 247: use a shorter one,
 ///                     -ENOENT if the folder, the database or a file of an option does not exist: make it,
@@ -142,6 +155,39 @@ pub fn default_uri() -> Result<Uri, Error> {
 pub unsafe extern "C" fn dss_init_uri(handle: *mut dss_handle, uri: *const c_char) -> c_int {
     // SAFETY: the handle is NULL or a struct of the caller's, and the uri NULL or a string.
     unsafe { open(handle, || Uri::parse(guard::text("uri", uri)?)) }
+}
+
+/// The store that a handle has opened. The text is a connection string, for messages, logs and
+/// dss_init_uri():
+///
+///     sqlite:/path/file.db       the full path, without symbolic links; a path with a '?' in it is given bare
+///     postgresql://user@host:port/database?schema=NAME    as it was given, without passwords
+///     host=... dbname=... schema=NAME                     likewise
+///     etcd://host:port,host:port/prefix?user=NAME&password_file=FILE    the password in the file is not in it
+///     memory:NAME
+///
+/// Left out are mode and timeout_ms, schema=dss, every password or other secret, what libpq does
+/// not know, and a database's name that is a connection string itself. What libpq reads elsewhere
+/// (environment, service file, ~/.pgpass) is not in it. Names are given as they are, also bytes
+/// that are not printable.
+///
+/// No I/O: it does not find out whether the store can still be reached. A forked child gets the
+/// same text, also of a memory: store.
+///
+/// @param[in]  handle  Open handle.
+/// @return             The text; valid until dss_fini() of this handle, which no other thread may call
+///                     while the text is in use: do not free it. NULL if the handle is not open; then
+///                     dss_last_error() says so.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dss_uri(handle: *mut dss_handle) -> *const c_char {
+    let mut uri = ptr::null();
+    let get = |handle: &Handle, _: &mut Inside| {
+        uri = handle.uri().as_ptr();
+        Ok(())
+    };
+    // SAFETY: the handle is NULL or a struct of the caller's.
+    unsafe { guard::with_handle(handle, get) };
+    uri
 }
 
 /// Close a handle. No lock is released by it: a lock belongs to its owner's name, not to a handle or a process.
@@ -172,52 +218,10 @@ unsafe fn open(raw: *mut dss_handle, uri: impl FnOnce() -> Result<Uri, Error>) -
     guard::call(|| {
         let conn =
             conn.ok_or_else(|| Error::new(Code::Invalid, "handle is NULL: give the address of a struct dss_handle"))?;
-        let number = handle::open(&uri()?, &mut guard::enter()?)?;
+        // What is opened to find the string is opened inside too, where no fork can leave it to a child.
+        let mut inside = guard::enter()?;
+        let number = handle::open(&uri()?, &mut inside)?;
         conn.store(number as *mut c_void, Ordering::Release);
         Ok(())
     })
-}
-
-/// The file of the default store, in a folder that is made if it is not there.
-fn default_file() -> Result<PathBuf, Error> {
-    let (base, mode) = default_base()?;
-    let folder = base.join("dss");
-    make_folder(&folder, mode).map_err(|error| {
-        let code = error.raw_os_error().map_or(Code::Missing, Code::of_errno);
-        let text = format!(
-            "the folder {} can't be made: {error}; set DSS_URI to name another place",
-            Shown(folder.as_os_str().as_bytes())
-        );
-        Error::new(code, text)
-    })?;
-    Ok(folder.join("dss.db"))
-}
-
-fn default_base() -> Result<(PathBuf, u32), Error> {
-    if sys::is_root() {
-        return Ok(("/var/lib".into(), 0o755));
-    }
-    let full_path = |value: &OsString| Path::new(value).is_absolute();
-    if let Some(state) = sys::environment(c"XDG_STATE_HOME").filter(full_path) {
-        return Ok((state.into(), 0o700));
-    }
-    match sys::environment(c"HOME") {
-        Some(home) => Ok((PathBuf::from(home).join(".local/state"), 0o700)),
-        None => Err(Error::new(Code::Invalid, "neither DSS_URI nor HOME is set: set DSS_URI to name the store")),
-    }
-}
-
-/// Makes the folder, and those above it that are missing, with this mode whatever the umask.
-fn make_folder(folder: &Path, mode: u32) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    if let Some(above) = folder.parent() {
-        make_folder(above, mode)?;
-    }
-    match DirBuilder::new().mode(mode).create(folder) {
-        Ok(()) => fs::set_permissions(folder, Permissions::from_mode(mode)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
 }

@@ -20,7 +20,7 @@ pub enum Code {
     Canceled = libc::ECANCELED,
     /// Too many lock ids in one call.
     TooMany = libc::E2BIG,
-    /// Refused without its explicit flag.
+    /// Refused without its explicit flag; from init: a file that names the store is not root's alone.
     NeedsFlag = libc::EPERM,
     /// A signal handler ran while the call waited; nothing changed.
     Interrupted = libc::EINTR,
@@ -133,7 +133,7 @@ const TEXTS: &[(i32, &CStr)] = &[
     (libc::E2BIG, c"too many lock ids in one call"),
     (libc::EFBIG, c"the value is too large"),
     (libc::ERANGE, c"a number is out of its range"),
-    (libc::EPERM, c"refused without its explicit flag"),
+    (libc::EPERM, c"refused without its explicit flag (from init: /etc/dss/uri is not root's alone)"),
     (libc::EBADF, c"the handle is not open"),
     (libc::ECHILD, c"the handle belongs to the process that forked this one"),
     (libc::ECANCELED, c"not taken, since another id of the same call was held"),
