@@ -60,11 +60,22 @@ pub(super) struct Session {
     holdings: Mutex<Holdings>,
 }
 
+/// How a handle is opened.
+#[derive(Default)]
+pub struct Opening {
+    /// Who holds what is taken, as lists show it; without it, this process.
+    pub client: Option<Arc<str>>,
+}
+
 /// Opens a store and gives the number of the new handle.
-pub fn open(uri: &Uri, inside: &mut Inside) -> Result<usize, Error> {
+pub fn open(uri: &Uri, opening: Opening, inside: &mut Inside) -> Result<usize, Error> {
     let deadline = clock::instant() + uri.timeout;
     let place = Place::find(&uri.target)?;
-    let session = Arc::new(Session::open(&place, deadline, inside)?);
+    let mut session = Session::open(&place, deadline, inside)?;
+    if let Some(client) = opening.client {
+        session.client = client;
+    }
+    let session = Arc::new(session);
     let text = CString::new(place.uri()).map_err(|_| Error::new(Code::Invalid, "the store's name holds a NUL byte"))?;
     let handle = Arc::new(Handle::new(place, text.into(), uri.timeout, session));
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -133,8 +144,13 @@ impl Session {
 /// Who we are, for people who read a list of locks: host:pid:program.
 fn client() -> Arc<str> {
     let program = fs::read("/proc/self/comm").unwrap_or_default();
-    let program = String::from_utf8_lossy(program.trim_ascii_end()).into_owned();
-    format!("{}:{}:{program}", sys::host_name(), std::process::id()).into()
+    client_of(std::process::id(), &program)
+}
+
+/// The same of another process of this host, with what its /proc/PID/comm holds.
+pub fn client_of(process: u32, program: &[u8]) -> Arc<str> {
+    let program = String::from_utf8_lossy(program.trim_ascii_end());
+    format!("{}:{process}:{program}", sys::host_name()).into()
 }
 
 impl Handle {

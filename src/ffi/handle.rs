@@ -5,7 +5,7 @@ pub use crate::engine::default_store::choose_and_prepare as default_uri;
 use crate::{
     engine::{
         gate::Inside,
-        handle::{self, Handle},
+        handle::{self, Handle, Opening},
     },
     model::{
         error::{Code, Error},
@@ -220,7 +220,7 @@ unsafe fn open(raw: *mut dss_handle, uri: impl FnOnce() -> Result<Uri, Error>) -
             conn.ok_or_else(|| Error::new(Code::Invalid, "handle is NULL: give the address of a struct dss_handle"))?;
         // What is opened to find the string is opened inside too, where no fork can leave it to a child.
         let mut inside = guard::enter()?;
-        let number = handle::open(&uri()?, &mut inside)?;
+        let number = handle::open(&uri()?, Opening::default(), &mut inside)?;
         conn.store(number as *mut c_void, Ordering::Release);
         Ok(())
     })

@@ -1,11 +1,13 @@
 //! The command `dss`, as a shell meets it: the real binary on all stores.
 
+mod answers;
 mod bad;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod cut;
 mod doctor;
+mod holder;
 mod running;
 mod terminal;
 

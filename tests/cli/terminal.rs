@@ -160,3 +160,23 @@ fn a_list_that_is_watched_is_shown_in_place() {
         assert_eq!(terminal.end(), 130);
     });
 }
+
+/// A lock without a lease stays when its script dies, and people who try the command out did not know.
+#[test]
+fn a_person_is_told_of_a_lock_that_stays() {
+    each_store(|store| {
+        let at_terminal = |arguments: &[&str]| -> String {
+            let mut terminal = Terminal::start(command(&store.uri, arguments), 200);
+            assert_eq!(terminal.end(), 0);
+            wait_until("the end of the screen", || Arc::strong_count(&terminal.shown) == 1);
+            terminal.text()
+        };
+        let said = at_terminal(&["lock", "a", "b"]);
+        assert_eq!(said.matches("--ttl TIME").count(), 1, "{said}");
+        for silent in [&["lock", "c", "--ttl", "1h"][..], &["-q", "lock", "d"], &["--json", "lock", "e"]] {
+            let said = at_terminal(silent);
+            assert!(!said.contains("--ttl"), "{silent:?}: {said}");
+        }
+        assert!(!dss(&store.uri, &["lock", "f"]).err.contains("--ttl"), "nobody reads it");
+    });
+}

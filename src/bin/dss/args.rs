@@ -117,6 +117,9 @@ pub struct Lock {
     /// Take over what this owner holds already, with a new token
     #[arg(long)]
     pub resume: bool,
+    /// The process that lists show as the holder [default: the one that called this command]
+    #[arg(long, value_name = "PID")]
+    pub client_pid: Option<u32>,
 }
 
 #[derive(Group)]
@@ -208,6 +211,9 @@ pub struct Transfer {
     /// Only if this is the lock's token
     #[arg(long)]
     pub token: Option<u64>,
+    /// The process that lists show as the holder [default: none]
+    #[arg(long, value_name = "PID")]
+    pub client_pid: Option<u32>,
 }
 
 #[derive(Group)]

@@ -57,7 +57,7 @@ fn done(common: &Common, removed: &[Row]) -> Result<Exit, Failure> {
         let line = |row: &Row| format!("removed {} of {}, token {}\n", row.id, row.owner, row.token);
         output::print(&removed.iter().map(line).collect::<String>())?;
         if !common.quiet {
-            eprintln!("dss: {} locks were removed", removed.len());
+            output::say(&format!("{} locks were removed", removed.len()));
         }
     }
     Ok(Exit::Done)

@@ -3,7 +3,7 @@
 use super::{
     args::{Common, Doctor},
     exit::{Exit, Failure},
-    locks, names, output,
+    holder, locks, names, output,
     store::{Store, uri},
     system,
 };
@@ -128,7 +128,7 @@ impl Census {
         self.old += 1;
         if self.named.len() < NAMED_MOST {
             let (id, owner) = (output::shown(listed.id.as_bytes()), output::shown(entry.owner.as_bytes()));
-            let gone = if is_gone(&entry.client) { ", whose process is gone" } else { "" };
+            let gone = holder::is_gone(&entry.client, entry.taken_us).map_or(String::new(), |text| format!(", {text}"));
             self.named.push(format!("{id} of {owner}{gone} ({})", seconds(age_us as u64 / 1_000_000)));
         }
     }
@@ -166,14 +166,6 @@ impl Census {
         }
         findings
     }
-}
-
-/// Whether the process that took a lock was one of this host and is not there any more. (Its lock may be meant to outlive it.)
-fn is_gone(client: &str) -> bool {
-    let host = system::host_name();
-    let Some(rest) = host.to_str().and_then(|host| client.strip_prefix(host)?.strip_prefix(':')) else { return false };
-    let process = rest.split(':').next().and_then(|number| number.parse::<u32>().ok());
-    process.is_some_and(|number| !std::path::Path::new(&format!("/proc/{number}")).exists())
 }
 
 /// Takes a lock that nobody else names, and releases it.

@@ -76,7 +76,7 @@ pub fn show(common: &Common, rows: &[Row]) -> Result<(), Failure> {
         return Ok(output::print(&rows.iter().map(|row| format!("{}\n", row.id)).collect::<String>())?);
     }
     match rows {
-        [] => eprintln!("dss: no such locks are held"),
+        [] => output::say("no such locks are held"),
         rows => output::print(&output::table(rows))?,
     }
     Ok(())

@@ -3,7 +3,7 @@
 use super::{
     args::{Common, Lock, Refresh, Transfer, Unlock, Waiting},
     exit::{Exit, Failure},
-    names, output,
+    holder, names, output,
     store::Store,
     system,
 };
@@ -15,7 +15,7 @@ use dss::{
     },
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::{io::IsTerminal, time::Duration};
 
 /// How long to wait, as the engine takes it.
 pub fn patience(waiting: &Waiting) -> Option<Duration> {
@@ -45,17 +45,33 @@ pub fn lock(common: &Common, lock: &Lock) -> Result<Exit, Failure> {
         resume: lock.resume,
         keep: false,
     };
+    let client = holder::client(lock.client_pid)?;
     system::note_interruptions();
-    let store = Store::open(common)?;
+    system::survive_failed_writes();
+    let store = Store::open_as(common, Some(client))?;
     let grants = take(&store, ask)?;
     let taken: Vec<(&LockId, Granted)> = ids.iter().zip(grants).filter_map(|(id, grant)| Some((id, grant?))).collect();
-    if system::was_interrupted() {
-        // Whoever asked is told that it has nothing, so it must have nothing.
-        give_back(&store, &taken, &owner)?;
-        return Ok(Exit::Interrupted);
+    let printed = if system::was_interrupted() { Ok(()) } else { output::answer(&grants_text(common, &taken, &owner)) };
+    // The exit code decides: whoever gets another one than 0 holds nothing, whatever was printed until then.
+    match printed {
+        _ if system::was_interrupted() => take_back(&store, &taken, &owner, Exit::Interrupted, "interrupted"),
+        Err(error) => take_back(&store, &taken, &owner, Exit::Other, &unprinted(&error)),
+        Ok(()) => {
+            let for_people = !common.quiet && !common.json && std::io::stderr().is_terminal();
+            if for_people && lock.ttl.is_none() {
+                output::say(
+                    "note: a lock without a lease stays until it is unlocked, even if the process that uses it ends; \
+                     --ttl TIME ends it by itself, and dss run holds it as long as a command runs",
+                );
+            }
+            Ok(Exit::Done)
+        }
     }
-    show(common, &taken, &owner)?;
-    Ok(Exit::Done)
+}
+
+/// Why an answer is not known to have arrived.
+pub fn unprinted(error: &std::io::Error) -> String {
+    format!("the answer can't be written: {error}")
 }
 
 /// Takes the locks; a wait is ended by SIGINT and the like.
@@ -73,16 +89,62 @@ impl From<Error> for Refused {
     }
 }
 
-fn give_back(store: &Store, taken: &[(&LockId, Granted)], owner: &Owner) -> Result<(), Failure> {
-    let (ids, tokens) = taken.iter().map(|(id, grant)| ((*id).clone(), grant.token)).unzip();
-    store.call(|handle, inside| handle.unlockv(ids, Some(owner.clone()), tokens, inside))?;
-    Ok(())
+/// Releases locks whose holder will never hear of them. What this owner held before stays: its former process knows of it, and
+/// may have left half done what it protects.
+fn take_back(
+    store: &Store,
+    taken: &[(&LockId, Granted)],
+    owner: &Owner,
+    exit: Exit,
+    why: &str,
+) -> Result<Exit, Failure> {
+    let (resumed, new): (Vec<_>, Vec<_>) = taken.iter().copied().partition(|(_, granted)| granted.resumed);
+    let (ids, tokens) = new.iter().map(|(id, granted)| ((*id).clone(), granted.token)).unzip();
+    let results = match &new[..] {
+        [] => Ok(Vec::new()),
+        _ => store.call(|handle, inside| handle.unlockv(ids, Some(owner.clone()), tokens, inside)),
+    };
+    let mut text = why.to_owned();
+    if !resumed.is_empty() {
+        text += &format!("; still held by {}: {}", output::shown(owner.as_bytes()), named(&resumed));
+    }
+    let (stuck, error): (Vec<_>, Error) = match results {
+        Err(error) => (new, error),
+        Ok(results) => {
+            let failed = new.into_iter().zip(results).filter_map(|(lock, result)| Some((lock, held_still(result)?)));
+            let (stuck, errors): (Vec<_>, Vec<_>) = failed.unzip();
+            match errors.into_iter().next() {
+                Some(error) => (stuck, error),
+                None if exit == Exit::Interrupted && resumed.is_empty() => return Ok(exit),
+                None => return Err(Failure::new(exit, text + "; what was taken is released again")),
+            }
+        }
+    };
+    let owner = output::shown(owner.as_bytes());
+    text += &format!(
+        "; the locks can't be released again ({}), so these are still held by {owner}, or may be: {}; dss unlock \
+         --owner and --token release them",
+        error.text,
+        named(&stuck)
+    );
+    Err(Failure::new(Exit::Unknown, text))
 }
 
-fn show(common: &Common, taken: &[(&LockId, Granted)], owner: &Owner) -> Result<(), Failure> {
+/// Why a lock is held after its release. It is not where it has ended otherwise, or is another's meanwhile.
+fn held_still(released: Result<(), Error>) -> Option<Error> {
+    released.err().filter(|error| !matches!(error.code, Code::NoLock | Code::Denied | Code::Stale))
+}
+
+fn named(locks: &[(&LockId, Granted)]) -> String {
+    let name =
+        |(id, granted): &(&LockId, Granted)| format!("{}, token {}", output::shown(id.as_bytes()), granted.token);
+    locks.iter().map(name).collect::<Vec<_>>().join("; ")
+}
+
+fn grants_text(common: &Common, taken: &[(&LockId, Granted)], owner: &Owner) -> String {
     if common.json {
         let list = taken.iter().map(|(id, granted)| output::granted_json(id, owner, granted)).collect();
-        return Ok(output::print_json("grants", Value::Array(list))?);
+        return output::document("grants", Value::Array(list));
     }
     let mut text = String::new();
     for (id, granted) in taken {
@@ -100,7 +162,7 @@ fn show(common: &Common, taken: &[(&LockId, Granted)], owner: &Owner) -> Result<
         }
         text.push('\n');
     }
-    Ok(output::print(&text)?)
+    text
 }
 
 /// For each lock a line where it failed; the exit code is that of the first failure.
@@ -110,7 +172,7 @@ fn end_of_each<T>(common: &Common, ids: &[LockId], results: &[Result<T, Error>])
         let Err(error) = result else { continue };
         let failure = Failure::from(error.clone());
         if !(common.quiet && failure.is_an_answer()) {
-            eprintln!("dss: {}", said(id, error));
+            output::say(&said(id, error));
         }
         if exit == Exit::Done {
             exit = failure.exit;
@@ -141,24 +203,33 @@ pub fn unlock(common: &Common, unlock: &Unlock) -> Result<Exit, Failure> {
 pub fn refresh(common: &Common, refresh: &Refresh) -> Result<Exit, Failure> {
     let (ids, owner) = (names::ids(&refresh.ids)?, names::owner(&refresh.owner)?);
     let tokens = names::tokens(&refresh.token, ids.len())?;
+    system::survive_failed_writes();
     let store = Store::open(common)?;
     let results = store.call(|handle, inside| handle.refreshv(ids.clone(), owner.clone(), tokens, inside))?;
     let done: Vec<(&LockId, Granted)> =
         ids.iter().zip(&results).filter_map(|(id, result)| Some((id, *result.as_ref().ok()?))).collect();
-    if !common.quiet {
-        show(common, &done, &owner)?;
-    }
-    end_of_each(common, &ids, &results)
+    let printed = if common.quiet { Ok(()) } else { output::answer(&grants_text(common, &done, &owner)) };
+    let exit = end_of_each(common, &ids, &results)?;
+    printed.map_err(|error| {
+        let locks = named(&done);
+        Failure::new(Exit::Other, format!("{}; these locks were refreshed: {locks}", unprinted(&error)))
+    })?;
+    Ok(exit)
 }
 
 pub fn transfer(common: &Common, transfer: &Transfer) -> Result<Exit, Failure> {
     let (id, to) = (names::id(&transfer.id)?, Owner::new(std::os::unix::ffi::OsStrExt::as_bytes(&*transfer.to))?);
     let from = if transfer.force { None } else { Some(names::owner(&transfer.owner)?) };
     let token = transfer.token.unwrap_or(0);
-    let store = Store::open(common)?;
+    let client = holder::successor(transfer.client_pid)?;
+    system::survive_failed_writes();
+    let store = Store::open_as(common, Some(client))?;
     let granted = store
         .call(|handle, inside| handle.transfer(id.clone(), from, token, to.clone(), inside))
         .map_err(|error| Failure { text: said(&id, &error), ..Failure::from(error) })?;
-    show(common, &[(&id, granted)], &to)?;
+    output::answer(&grants_text(common, &[(&id, granted)], &to)).map_err(|error| {
+        let (lock, owner) = (named(&[(&id, granted)]), output::shown(to.as_bytes()));
+        Failure::new(Exit::Other, format!("{}; the lock was given to {owner}: {lock}", unprinted(&error)))
+    })?;
     Ok(Exit::Done)
 }

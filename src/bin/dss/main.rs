@@ -4,6 +4,7 @@ mod args;
 mod clean;
 mod doctor;
 mod exit;
+mod holder;
 mod list;
 mod locks;
 mod names;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             if !(args.common.quiet && failure.is_an_answer()) {
-                eprintln!("dss: {}", failure.text);
+                output::say(&failure.text);
             }
             failure.exit.into()
         }

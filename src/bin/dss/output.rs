@@ -12,7 +12,9 @@ use dss::{
 use serde_json::{Value, json};
 use std::{
     env,
+    fs::File,
     io::{self, Write},
+    os::fd::AsFd,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -172,6 +174,27 @@ fn has_colours() -> bool {
     system::terminal_width().is_some() && !is_dumb && !not_wanted
 }
 
+/// Prints what a command has done to the store. Unlike print() it is ended by a signal that was noted, and the error is that of
+/// the last byte, too.
+pub fn answer(text: &str) -> io::Result<()> {
+    let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let mut left = text.as_bytes();
+    while !left.is_empty() {
+        match out.write(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => left = &left[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted && !system::was_interrupted() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    system::close(out.into())
+}
+
+/// Says something on standard error. Where even that fails, nobody is there to be told.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "dss: {text}");
+}
+
 /// Prints all of it at once.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -180,8 +203,12 @@ pub fn print(text: &str) -> io::Result<()> {
 }
 
 /// One document, the same for each way to ask: `{"schema": 1, WHAT: ...}`.
+pub fn document(what: &str, content: Value) -> String {
+    format!("{}\n", json!({"schema": 1, what: content}))
+}
+
 pub fn print_json(what: &str, content: Value) -> io::Result<()> {
-    print(&format!("{}\n", json!({"schema": 1, what: content})))
+    print(&document(what, content))
 }
 
 #[cfg(test)]

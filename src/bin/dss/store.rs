@@ -4,12 +4,12 @@ use super::{args::Common, exit::Failure};
 use dss::{
     engine::{
         gate::{self, Inside},
-        handle::{self, Handle},
+        handle::{self, Handle, Opening},
     },
     ffi::handle::default_uri,
     model::{error::Error, uri::Uri},
 };
-use std::os::unix::ffi::OsStrExt;
+use std::{os::unix::ffi::OsStrExt, sync::Arc};
 
 /// An open handle, closed when it is dropped.
 pub struct Store {
@@ -30,8 +30,13 @@ pub fn uri(common: &Common) -> Result<Uri, Failure> {
 
 impl Store {
     pub fn open(common: &Common) -> Result<Store, Failure> {
+        Store::open_as(common, None)
+    }
+
+    /// The same for locks that another process holds.
+    pub fn open_as(common: &Common, client: Option<Arc<str>>) -> Result<Store, Failure> {
         let uri = uri(common)?;
-        let number = handle::open(&uri, &mut gate::enter()?).map_err(Failure::of_store)?;
+        let number = handle::open(&uri, Opening { client }, &mut gate::enter()?).map_err(Failure::of_store)?;
         Ok(Store { number })
     }
 

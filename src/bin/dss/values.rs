@@ -3,8 +3,10 @@
 use super::{
     args::{Common, Get, Keys, Set},
     exit::{Exit, Failure},
+    locks::unprinted,
     names, output,
     store::Store,
+    system,
 };
 use dss::{
     engine::state::Unwritten,
@@ -58,14 +60,21 @@ pub fn set(common: &Common, set: &Set) -> Result<Exit, Failure> {
         _ => None,
     };
     let guard = Guard { version: set.if_version, lock };
+    system::survive_failed_writes();
     let store = Store::open(common)?;
     let written = store.call(|handle, inside| handle.set(key, bytes.map(Into::into), guard, inside).map_err(Not));
     let version = written.map_err(|Not(unwritten)| Failure::from(unwritten.error))?;
-    if common.json {
-        output::print_json("written", json!({"key": name_of(&set.key), "version": version.to_string()}))?;
-    } else if !common.quiet && !set.delete {
-        output::print(&format!("{version}\n"))?;
-    }
+    let answer = if common.json {
+        output::document("written", json!({"key": name_of(&set.key), "version": version.to_string()}))
+    } else if common.quiet || set.delete {
+        return Ok(Exit::Done);
+    } else {
+        format!("{version}\n")
+    };
+    output::answer(&answer).map_err(|error| {
+        let text = format!("{}; version {version} of {} was written", unprinted(&error), name_of(&set.key));
+        Failure::new(Exit::Other, text)
+    })?;
     Ok(Exit::Done)
 }
 

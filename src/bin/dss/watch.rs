@@ -32,7 +32,7 @@ pub fn watch(common: &Common, watch: &Watch) -> Result<Exit, Failure> {
             }
             // Said once; it may be back the next time.
             Err(error) if !is_down => {
-                eprintln!("dss: {}", error.text);
+                output::say(&error.text);
                 is_down = true;
             }
             Err(_) => {}

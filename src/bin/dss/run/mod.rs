@@ -23,6 +23,7 @@ use dss::{
         name::{LockId, Note, Owner},
     },
 };
+pub use process::boot_us;
 use process::{Shared, Signal, Signals};
 use std::{os::fd::AsFd, time::Duration};
 use watcher::{Order, Watcher};
@@ -45,6 +46,8 @@ pub fn run(common: &Common, run: &Run) -> Result<Exit, Failure> {
     let shared = Shared::new(ttl_ms, stops(run.on_lost)).map_err(|error| failed(error.into()))?;
     let watcher = Watcher::start(&shared, &run.command).map_err(|error| failed(error.into()))?;
     system::note_interruptions();
+    // After the fork, so that the command does not inherit it: a warning that can't be written ends nothing.
+    system::survive_failed_writes();
     let store = Store::open(common).map_err(usage)?;
     let ask = Ask {
         ids: ids.clone(),
@@ -120,7 +123,7 @@ impl Held {
                     Some(_) if self.shared.was_stopped() => Exit::Chosen(LOST),
                     Some(code) => Exit::Chosen(code),
                     None => {
-                        eprintln!("dss: the watcher of the command was killed, so the command is, too");
+                        output::say("the watcher of the command was killed, so the command is, too");
                         process::Descendants::kill_all();
                         Exit::Chosen(FAILED)
                     }
@@ -157,13 +160,13 @@ impl Held {
         {
             let id = output::shown(event.id.as_bytes());
             match event.kind {
-                Kind::AtRisk => eprintln!(
-                    "dss: lock {id} could not be renewed; its lease ends in {}",
+                Kind::AtRisk => output::say(&format!(
+                    "lock {id} could not be renewed; its lease ends in {}",
                     output::span(event.left_ms.max(0) as u64)
-                ),
-                Kind::Safe => eprintln!("dss: lock {id} is renewed again"),
+                )),
+                Kind::Safe => output::say(&format!("lock {id} is renewed again")),
                 Kind::Lost(end) => {
-                    eprintln!("dss: lock {id} is lost: {}", reason(end));
+                    output::say(&format!("lock {id} is lost: {}", reason(end)));
                     self.shared.lose();
                     watcher.tell(&Order::Look)?;
                 }
@@ -187,7 +190,7 @@ impl Held {
         let (ids, tokens) = self.taken.iter().map(|(id, granted)| (id.clone(), granted.token)).unzip();
         let released = self.store.call(|handle, inside| handle.unlockv(ids, Some(self.owner.clone()), tokens, inside));
         if let Err(error) = released {
-            eprintln!("dss: the locks end with their leases, for they can't be released: {}", error.text);
+            output::say(&format!("the locks end with their leases, for they can't be released: {}", error.text));
         }
         Ok(())
     }

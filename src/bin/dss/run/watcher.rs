@@ -1,6 +1,9 @@
 //! The process between this command and the one that it runs. It is forked before anything else, and uses nothing of the library.
 
-use super::process::{self, Descendants, Shared, Signals};
+use super::{
+    output,
+    process::{self, Descendants, Shared, Signals},
+};
 use std::{
     ffi::{OsStr, OsString},
     io::{self, ErrorKind, Read, Write},
@@ -33,7 +36,7 @@ impl Watcher {
         }
         drop(ours);
         let code = watch(shared, command, theirs).unwrap_or_else(|error| {
-            eprintln!("dss: the command can't be watched: {error}");
+            output::say(&format!("the command can't be watched: {error}"));
             super::FAILED
         });
         std::process::exit(code.into());
@@ -99,7 +102,7 @@ fn watch(shared: &Shared, command: &[OsString], mut socket: UnixStream) -> io::R
             watch_child(shared, child, &signals, &mut socket)?
         }
         Err(error) => {
-            eprintln!("dss: {}: {error}", command[0].display());
+            output::say(&format!("{}: {error}", command[0].display()));
             if error.kind() == ErrorKind::NotFound { 127 } else { 126 }
         }
     };
