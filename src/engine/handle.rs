@@ -17,7 +17,7 @@ use crate::{
         uri::Uri,
     },
     mutant,
-    store::Place,
+    store::{Missing, Place},
     sys::{
         self,
         doorbell::{self, Address},
@@ -65,13 +65,14 @@ pub(super) struct Session {
 pub struct Opening {
     /// Who holds what is taken, as lists show it; without it, this process.
     pub client: Option<Arc<str>>,
+    pub missing: Missing,
 }
 
 /// Opens a store and gives the number of the new handle.
 pub fn open(uri: &Uri, opening: Opening, inside: &mut Inside) -> Result<usize, Error> {
     let deadline = clock::instant() + uri.timeout;
-    let place = Place::find(&uri.target)?;
-    let mut session = Session::open(&place, deadline, inside)?;
+    let place = Place::find(&uri.target, opening.missing)?;
+    let mut session = Session::open(&place, opening.missing, deadline, inside)?;
     if let Some(client) = opening.client {
         session.client = client;
     }
@@ -131,8 +132,8 @@ pub fn not_open() -> Error {
 }
 
 impl Session {
-    fn open(place: &Place, deadline: Instant, inside: &mut Inside) -> Result<Session, Error> {
-        let store = registry::open(place, deadline, inside)?;
+    fn open(place: &Place, missing: Missing, deadline: Instant, inside: &mut Inside) -> Result<Session, Error> {
+        let store = registry::open(place, missing, deadline, inside)?;
         Ok(Session { store, attempts: Series::new()?, client: client(), holdings: Mutex::default() })
     }
 
@@ -169,6 +170,11 @@ impl Handle {
         &self.uri
     }
 
+    /// Whether there was no store before this process opened it.
+    pub fn has_made_store(&self) -> bool {
+        self.session.read().unwrap_or_else(PoisonError::into_inner).store.was_made
+    }
+
     /// The session of this process: a forked child opens its own.
     pub(super) fn session(&self, deadline: Instant, inside: &mut Inside) -> Result<Arc<Session>, Error> {
         let current = self.session.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -177,7 +183,7 @@ impl Handle {
         }
         self.place.check_after_fork()?;
         // The store was open once: what would be a refusal at init is a store out of reach now.
-        let fresh = Session::open(&self.place, deadline, inside).map_err(Error::after_init)?;
+        let fresh = Session::open(&self.place, Missing::Create, deadline, inside).map_err(Error::after_init)?;
         let fresh = Arc::new(fresh);
         let mut slot = self.session.write().unwrap_or_else(PoisonError::into_inner);
         if !slot.store.is_ours() {

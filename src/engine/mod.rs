@@ -47,12 +47,14 @@ pub struct Engine {
     store: Mutex<Box<dyn Store>>,
     remote: Option<Remote>,
     attempts: GivenUp,
+    /// There was no store before.
+    was_made: bool,
 }
 
 impl Engine {
     fn new(store: Box<dyn Store>) -> Engine {
-        let remote = store.remote();
-        Engine { queue: Queue::new(store.sets_apart()), store: Mutex::new(store), remote, attempts: GivenUp::default() }
+        let (remote, queue, was_made) = (store.remote(), Queue::new(store.sets_apart()), store.was_made());
+        Engine { queue, store: Mutex::new(store), remote, attempts: GivenUp::default(), was_made }
     }
 
     /// Does something with the store; what a remote one takes its time for keeps no fork waiting.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     clock,
     model::error::{Code, Error},
-    store::{Fault, Key, Place},
+    store::{Fault, Key, Missing, Place},
 };
 use once_cell::sync::OnceCell;
 use std::{
@@ -38,15 +38,15 @@ pub struct Shared {
 }
 
 /// Opens the store at this place, or joins those who have it open.
-pub fn open(place: &Place, deadline: Instant, inside: &mut Inside) -> Result<Shared, Error> {
+pub fn open(place: &Place, missing: Missing, deadline: Instant, inside: &mut Inside) -> Result<Shared, Error> {
     let shared = Shared::join(place.key());
     let mut pause = Pause::new();
     loop {
         let slot = shared.slot();
         let opened = match slot.get() {
             Some(engine) => engine.check(deadline, inside),
-            None if place.is_remote() => inside.aside(|| open_slot(slot, place, deadline)),
-            None => open_slot(slot, place, deadline),
+            None if place.is_remote() => inside.aside(|| open_slot(slot, place, missing, deadline)),
+            None => open_slot(slot, place, missing, deadline),
         };
         match opened {
             Ok(()) => return Ok(shared),
@@ -57,8 +57,8 @@ pub fn open(place: &Place, deadline: Instant, inside: &mut Inside) -> Result<Sha
     }
 }
 
-fn open_slot(slot: &OnceCell<Engine>, place: &Place, deadline: Instant) -> Result<(), Fault> {
-    slot.get_or_try_init(|| place.open(deadline).map(Engine::new)).map(drop)
+fn open_slot(slot: &OnceCell<Engine>, place: &Place, missing: Missing, deadline: Instant) -> Result<(), Fault> {
+    slot.get_or_try_init(|| place.open(missing, deadline).map(Engine::new)).map(drop)
 }
 
 impl Shared {

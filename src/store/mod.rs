@@ -54,6 +54,7 @@ use waiters::Waiters;
 ///     [`crate::sys::inherited`] knows. It finds lost answers again by itself: after [`Fault::Unknown`] the next `apply`
 ///     first makes sure that what was lost can't be done any more, or gives the requests of the same attempts the answers that
 ///     they had.
+/// 14. `was_made` tells whether there was no store before this one was opened, and that made it.
 pub trait Store: Send {
     fn apply(&mut self, batch: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault>;
     fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault>;
@@ -72,6 +73,9 @@ pub trait Store: Send {
     }
     fn remote(&self) -> Option<Remote> {
         None
+    }
+    fn was_made(&self) -> bool {
+        false
     }
 }
 
@@ -141,6 +145,21 @@ pub enum Fault {
     Unknown(Error),
 }
 
+/// What is done where there is no store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Missing {
+    /// It is made.
+    #[default]
+    Create,
+    /// That is an error, and nothing is made: neither files nor folders, tables nor keys.
+    Refuse,
+}
+
+/// The error where a store that is missing is not made.
+fn no_store(place: &str) -> Error {
+    Error::new(Code::Missing, format!("there is no store at {place}"))
+}
+
 /// A store that has been found but not opened: where its data is.
 #[derive(Clone, Debug)]
 pub enum Place {
@@ -188,12 +207,16 @@ impl Key {
 }
 
 impl Place {
-    /// Finds the target's data, and makes the empty file where there is none yet.
-    pub fn find(target: &Target) -> Result<Place, Error> {
+    /// Finds the target's data. Of a file that is missing an empty one is made, or it is refused.
+    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "of files"))]
+    pub fn find(target: &Target, missing: Missing) -> Result<Place, Error> {
         match target {
             Target::Memory { name } => Ok(Place::Memory { name: name.clone() }),
             #[cfg(feature = "sqlite")]
-            Target::Sqlite { path, mode } => sqlite::place::Place::find(path, *mode).map(Place::Sqlite),
+            Target::Sqlite { path, mode } => match missing {
+                Missing::Create => sqlite::place::Place::find(path, *mode).map(Place::Sqlite),
+                Missing::Refuse => sqlite::place::Place::find_finished(path).map(Place::Sqlite),
+            },
             #[cfg(not(feature = "sqlite"))]
             Target::Sqlite { .. } => Err(absent("SQLite")),
             #[cfg(feature = "postgres")]
@@ -238,15 +261,15 @@ impl Place {
     }
 
     #[cfg_attr(not(any(feature = "postgres", feature = "etcd")), expect(unused_variables, reason = "of connections"))]
-    pub fn open(&self, deadline: Instant) -> Result<Box<dyn Store>, Fault> {
+    pub fn open(&self, missing: Missing, deadline: Instant) -> Result<Box<dyn Store>, Fault> {
         match self {
             Place::Memory { .. } => Ok(Box::new(memory::Memory::default())),
             #[cfg(feature = "sqlite")]
             Place::Sqlite(place) => Ok(Box::new(sqlite::Sqlite::open(place.clone())?)),
             #[cfg(feature = "postgres")]
-            Place::Postgres(target) => Ok(Box::new(postgres::Postgres::open(target, deadline)?)),
+            Place::Postgres(target) => Ok(Box::new(postgres::Postgres::open(target, missing, deadline)?)),
             #[cfg(feature = "etcd")]
-            Place::Etcd(target) => Ok(Box::new(etcd::Etcd::open(target, deadline)?)),
+            Place::Etcd(target) => Ok(Box::new(etcd::Etcd::open(target, missing, deadline)?)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A lock whose answer can't be written is nobody's: nothing of it may stay.
 //!
-//! `dss lock q >/dev/full` ended with exit code 9 and `dss -q lock q | true` by SIGPIPE: both left `q` held for ever, with a token
-//! that nobody had seen.
+//! `dss lock q >/dev/full` ended with exit code 9 and `dss -q lock q | true` by SIGPIPE: both left
+//! `q` held for ever, with a token that nobody had seen.
 
 use super::{Said, command, dss, each_store, wait_until};
 use std::{
@@ -67,7 +67,8 @@ fn a_lock_whose_answer_exceeds_the_file_size_limit_is_released() {
     });
 }
 
-/// What was held before stays held: to release it would open what an earlier process of this owner left half done.
+/// What was held before stays held: to release it would open what an earlier process of this owner
+/// left half done.
 #[test]
 fn a_resumed_lock_whose_answer_is_lost_stays() {
     each_store(|store| {
@@ -87,7 +88,8 @@ fn a_resumed_lock_whose_answer_is_lost_stays() {
     });
 }
 
-/// The answer fills the pipe, whose other end is open and is not read: the command waits in the middle of its answer.
+/// The answer fills the pipe, whose other end is open and is not read: the command waits in the
+/// middle of its answer.
 #[test]
 fn a_signal_in_the_middle_of_the_answer_releases_the_locks() {
     each_store(|store| {
@@ -160,8 +162,8 @@ fn other_changes_are_told_where_their_answer_is_lost() {
     });
 }
 
-/// A warning that can't be written ended `dss run` by SIGPIPE or, where the disk is full, by a panic; the locks stayed for the rest
-/// of their leases.
+/// A warning that can't be written ended `dss run` by SIGPIPE or, where the disk is full, by a
+/// panic; the locks stayed for the rest of their leases.
 #[test]
 fn a_warning_that_can_not_be_written_ends_nothing() {
     each_store(|store| {

@@ -1,6 +1,6 @@
 //! What goes wrong: one line that says what and what to do, and the documented exit code.
 
-use super::{command, dss, each_store, fresh, kinds};
+use super::{command, dss, each_store, kinds, made};
 use std::{fs, os::unix::fs::PermissionsExt};
 
 #[test]
@@ -25,7 +25,7 @@ fn each_answer_has_its_code() {
 
 #[test]
 fn what_was_typed_wrongly_is_said() {
-    let uri = "memory:x";
+    let uri = "sqlite:/no/such/folder/x";
     dss(uri, &["lock", "a", "a"]).fails(2, "twice");
     dss(uri, &["lock", ""]).fails(2, "empty");
     dss(uri, &["lock", "a", "--ttl", "10ms"]).fails(2, "1s");
@@ -78,7 +78,7 @@ fn a_file_that_can_not_be_used_is_said_to_be_so() {
     )
     .unwrap();
     dss(&path("letter"), &["list"]).fails(7, "letter");
-    let store = fresh("sqlite");
+    let store = made("sqlite");
     dss(&store.uri, &["lock", "a"]).ok();
     // Root may do everything, so somebody else tries.
     let file = store.uri.strip_prefix("sqlite:").unwrap();

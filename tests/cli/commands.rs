@@ -1,6 +1,6 @@
 //! What each subcommand does where nothing is wrong, and its answers.
 
-use super::{Said, command, dss, dss_reading, each_store, fresh, kinds};
+use super::{Said, command, dss, dss_reading, each_store};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 #[test]
@@ -26,30 +26,6 @@ fn a_lock_is_taken_shown_refreshed_given_on_and_released() {
         assert_eq!(dss(uri, &["unlock", "drive 3", "--owner", "bob", "--token", &new]).ok(), "");
         dss(uri, &["status", "drive 3"]).fails(3, "drive 3");
     });
-}
-
-/// Each command is a process of its own, and so has a store in memory for itself.
-#[test]
-fn a_store_in_memory_begins_empty_each_time() {
-    if !kinds().iter().any(|kind| kind == "memory") {
-        return;
-    }
-    let store = fresh("memory");
-    let said = |arguments: &[&str]| dss(&store.uri, arguments);
-    assert!(said(&["lock", "drive"]).ok().contains("tester@"));
-    assert!(said(&["set", "key", "value"]).ok().trim().parse::<u64>().unwrap() > 0);
-    for absent in
-        [&["status", "drive"][..], &["unlock", "drive"], &["refresh", "drive"], &["transfer", "drive", "--to", "b"]]
-    {
-        said(absent).fails(3, "drive");
-    }
-    said(&["get", "key"]).fails(3, "key");
-    for shows_nothing in [&["--quiet", "list"][..], &["--quiet", "keys"], &["--quiet", "clean", "--all", "--yes"]] {
-        assert_eq!(said(shows_nothing).ok(), "");
-    }
-    assert!(said(&["stats"]).ok().contains("\ndss_locks 0\n"));
-    assert!(said(&["doctor"]).ok().starts_with("dss: fine: 1 check\n"));
-    assert_eq!(said(&["run", "--lock", "a", "--", "echo", "hello"]).ok(), "hello\n");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `dss run` with its store cut off: the command is never alive when somebody else has the lock.
 
-use super::{command, fresh, is_alive, shared_kinds, wait_until};
+use super::{command, is_alive, made, shared_kinds, wait_until};
 use crate::common::{Dss, Opts, Store, last_error};
 use std::{
     fs,
@@ -142,7 +142,7 @@ fn number_in(path: &Path) -> u32 {
 #[test]
 fn nobody_has_the_lock_while_the_command_lives() {
     for kind in shared_kinds() {
-        let (store, folder) = (fresh(&kind), tempfile::tempdir().unwrap());
+        let (store, folder) = (made(&kind), tempfile::tempdir().unwrap());
         let way = way_to(&store);
         let mut runs = start(&way.uri(), RUNS, folder.path());
         let processes: Vec<u32> = runs.iter().map(|(_, path)| number_in(path)).collect();
@@ -175,7 +175,7 @@ fn nobody_has_the_lock_while_the_command_lives() {
 #[test]
 fn a_cut_that_heals_in_time_stops_nothing() {
     for kind in shared_kinds() {
-        let store = fresh(&kind);
+        let store = made(&kind);
         let way = way_to(&store);
         let run = ["--timeout", "500ms", "run", "--ttl", "4s", "-l", "drive", "--", "sleep", "6"];
         let mut child = command(&way.uri(), &run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -1,6 +1,6 @@
 //! `dss doctor` finds what is wrong with a store, says what to do, and has an exit code for programs that watch services.
 
-use super::{Said, common::Store, dss, each_store, fresh, kinds};
+use super::{Said, common::Store, dss, each_store, kinds, made};
 use serde_json::Value;
 use std::{
     env, fs,
@@ -86,7 +86,8 @@ fn the_first_line_sums_up() {
 /// To look for a store does not make one.
 #[test]
 fn a_store_that_is_not_there_is_not_made() {
-    for store in ["sqlite", "postgres", "etcd"].into_iter().filter(|kind| kinds().iter().any(|k| k == kind)).map(fresh)
+    for store in
+        ["sqlite", "postgres", "etcd"].into_iter().filter(|kind| kinds().iter().any(|k| k == kind)).map(super::fresh)
     {
         for _ in 0..2 {
             finds(&store.uri, &["--write"], WRONG, "store", "wrong", ["there is no", "the first of them"]);
@@ -117,7 +118,7 @@ fn a_file_is_looked_at_from_all_sides() {
     if !kinds().iter().any(|kind| kind == "sqlite") {
         return;
     }
-    let store = fresh("sqlite");
+    let store = made("sqlite");
     let (uri, file) = (&store.uri, file_of(&store));
     for lock in 0..64 {
         dss(uri, &["lock", &format!("{lock}")]).ok();
@@ -151,9 +152,9 @@ fn what_a_file_rests_on_is_looked_at() {
     }
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let uri = folder.path().join("x.db").display().to_string();
-    dss(&uri, &["lock", "a"]).ok();
+    assert_eq!(dss(&uri, &["lock", "a"]).code, 0);
     finds(&uri, &[], WARNING, "file system", "warning", ["tmpfs", "put it on a disk"]);
-    let store = fresh("sqlite");
+    let store = made("sqlite");
     let mut late = Command::new("faketime");
     late.args(["-f", "+2d", env!("CARGO_BIN_EXE_dss"), "lock", "a"]).env("DSS_URI", &store.uri);
     Said::from(late.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").output().unwrap()).ok();
@@ -184,7 +185,7 @@ fn a_role_and_its_settings_are_looked_at() {
     if !kinds().iter().any(|kind| kind == "postgres") {
         return;
     }
-    let store = fresh("postgres");
+    let store = made("postgres");
     dss(&store.uri, &["lock", "a"]).ok();
     let careless = format!("{}&options=-csynchronous_commit%3Doff", store.uri);
     finds(&careless, &[], WRONG, "durability", "wrong", ["synchronous_commit is off", "ALTER ROLE"]);
@@ -237,7 +238,7 @@ fn standbys_are_looked_at() {
     let primary = servers();
     let port = primary.of("postgres-start", &["0"]);
     let uri = format!("postgresql://dss@127.0.0.1:{port}/dss_test");
-    dss(&uri, &["lock", "a"]).ok();
+    assert_eq!(dss(&uri, &["lock", "a"]).code, 0);
     finds(&uri, &[], WRONG, "replication", "fine", ["no standbys", ""]);
     let standby = servers();
     let other = standby.of("postgres-standby", &[&port]);
@@ -288,7 +289,7 @@ fn members_are_looked_at() {
     let ports: Vec<&str> = members.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
     let uri = format!("etcd://127.0.0.1:{},127.0.0.1:{},127.0.0.1:{}/x", ports[0], ports[1], ports[2]);
     cluster.of("etcd-wait", &[]);
-    dss(&uri, &["lock", "a"]).ok();
+    assert_eq!(dss(&uri, &["lock", "a"]).code, 0);
     finds(&uri, &[], FINE, "cluster", "fine", ["3 members, of which 1 may be away", ""]);
     finds(
         &format!("etcd://127.0.0.1:{}/x", ports[0]),

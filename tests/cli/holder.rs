@@ -1,9 +1,9 @@
 //! The client of a lock names the process that holds it.
 //!
-//! It named `dss lock` itself, whose process had ended before anybody could look: so `ps -p` of the client and `dss doctor --stale`
-//! called the lock of a living script abandoned.
+//! It named `dss lock` itself, whose process had ended before anybody could look: so `ps -p` of the
+//! client and `dss doctor --stale` called the lock of a living script abandoned.
 
-use super::{Said, dss, each_store, fresh, kinds};
+use super::{Said, dss, each_store, kinds, made};
 use std::{
     env, fs,
     io::{BufRead, BufReader, Lines},
@@ -91,7 +91,7 @@ fn a_shell_is_the_holder_as_long_as_it_lives() {
             if kind != "sqlite" && call != CALLS[1] || call.contains("sudo") && !is_there("sudo") {
                 continue;
             }
-            let store = fresh(kind);
+            let store = made(kind);
             let mut program = Command::new(shell);
             program.args(["-c", &format!("echo $$; {call}; echo ready; read line; :")]);
             let mut script = Script::start(program, &store.uri);
@@ -115,7 +115,7 @@ fn a_subshell_that_works_by_itself_is_the_holder() {
         return;
     }
     for shell in ["dash", "bash"] {
-        let store = fresh("sqlite");
+        let store = made("sqlite");
         let mut program = Command::new(shell);
         let subshell = "( dss -q lock a >/dev/null; sh -c 'echo $PPID; :'; read line <&3; : ) &";
         program.args(["-c", &format!("exec 3<&0; {subshell}")]);
@@ -139,7 +139,7 @@ fn a_program_that_calls_a_shell_is_the_holder() {
         return;
     }
     for call in ["system('dss -q lock a 2>&1 >/dev/null')", "$token = qx(dss -q lock a 2>&1)"] {
-        let store = fresh("sqlite");
+        let store = made("sqlite");
         let mut program = Command::new("perl");
         program.args(["-e", &format!("$| = 1; print \"$$\\n\"; {call}; print \"ready\\n\"; <STDIN>")]);
         let mut script = Script::start(program, &store.uri);
@@ -173,7 +173,7 @@ fn a_number_is_not_a_process() {
     if !kinds().iter().any(|kind| kind == "sqlite") {
         return;
     }
-    let store = fresh("sqlite");
+    let store = made("sqlite");
     let uri = &store.uri;
     let mut ended = Script::start(Command::new("cat"), uri);
     dss(uri, &["lock", "a", "--client-pid", &ended.child.id().to_string()]).ok();

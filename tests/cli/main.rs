@@ -8,6 +8,7 @@ mod common;
 mod cut;
 mod doctor;
 mod holder;
+mod missing;
 mod running;
 mod terminal;
 
@@ -83,9 +84,16 @@ pub fn shared_kinds() -> impl Iterator<Item = String> {
     kinds().into_iter().filter(|kind| kind != "memory")
 }
 
+/// A store that is there, with nothing in it.
+pub fn made(kind: &str) -> Store {
+    let store = fresh(kind);
+    drop(common::Dss::open(&store.uri).unwrap());
+    store
+}
+
 pub fn each_store(test: impl Fn(&Store)) {
     for kind in shared_kinds() {
-        test(&fresh(&kind));
+        test(&made(&kind));
     }
 }
 

@@ -161,7 +161,8 @@ fn a_list_that_is_watched_is_shown_in_place() {
     });
 }
 
-/// A lock without a lease stays when its script dies, and people who try the command out did not know.
+/// A lock without a lease stays when its script dies, and people who try the command out did not
+/// know.
 #[test]
 fn a_person_is_told_of_a_lock_that_stays() {
     each_store(|store| {

@@ -15,11 +15,11 @@ pub fn clean(common: &Common, clean: &Clean) -> Result<Exit, Failure> {
     if filter.is_empty() && !clean.all {
         return Err(Failure::usage("say which locks: a PREFIX, --owner, --min-age, or --all"));
     }
-    let store = Store::open(common)?;
+    let store = Store::existing(common, None)?;
     if !clean.yes {
         let found = rows(&store, filter.clone())?;
         if found.is_empty() {
-            return done(common, &[]);
+            return done(common, &store, &[]);
         }
         if !asked(&found)? {
             return Err(Failure::new(Exit::Interrupted, "nothing was removed"));
@@ -31,7 +31,7 @@ pub fn clean(common: &Common, clean: &Clean) -> Result<Exit, Failure> {
         0
     };
     let cleaned = store.call(|handle, inside| handle.clean(filter, Some(show), inside));
-    let exit = done(common, &removed)?;
+    let exit = done(common, &store, &removed)?;
     cleaned?;
     Ok(exit)
 }
@@ -50,14 +50,14 @@ fn asked(found: &[Row]) -> Result<bool, Failure> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn done(common: &Common, removed: &[Row]) -> Result<Exit, Failure> {
+fn done(common: &Common, store: &Store, removed: &[Row]) -> Result<Exit, Failure> {
     if common.json {
-        output::print_json("removed", Value::Array(removed.iter().map(Row::json).collect()))?;
+        output::print_json(&store.name, "removed", Value::Array(removed.iter().map(Row::json).collect()))?;
     } else {
         let line = |row: &Row| format!("removed {} of {}, token {}\n", row.id, row.owner, row.token);
         output::print(&removed.iter().map(line).collect::<String>())?;
         if !common.quiet {
-            output::say(&format!("{} locks were removed", removed.len()));
+            output::say(&format!("{} locks were removed in {}", removed.len(), store.name));
         }
     }
     Ok(Exit::Done)

@@ -4,7 +4,7 @@ use super::{
     args::{Common, Doctor},
     exit::{Exit, Failure},
     holder, locks, names, output,
-    store::{Store, uri},
+    store::{Choice, Store},
     system,
 };
 use dss::{
@@ -13,10 +13,9 @@ use dss::{
         error::{Code, Error},
         lock::Filter,
         name::LockId,
-        uri::{Target, Uri},
     },
     store::{
-        Place,
+        Missing, Place,
         health::{Finding, Level, seconds},
     },
 };
@@ -33,10 +32,10 @@ const SLOW: Duration = Duration::from_secs(2);
 const NAMED_MOST: usize = 3;
 
 pub fn doctor(common: &Common, doctor: &Doctor) -> Result<Exit, Failure> {
-    let uri = uri(common)?;
-    let findings = examine(common, doctor, &uri);
+    let choice = Choice::of(common)?;
+    let findings = examine(common, doctor, &choice);
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Fine);
-    show(common, &findings, worst)?;
+    show(common, &choice, &findings, worst)?;
     Ok(match worst {
         Level::Fine => Exit::Done,
         Level::Warning => Exit::Chosen(WARNING),
@@ -44,20 +43,22 @@ pub fn doctor(common: &Common, doctor: &Doctor) -> Result<Exit, Failure> {
     })
 }
 
-fn examine(common: &Common, doctor: &Doctor, uri: &Uri) -> Vec<Finding> {
-    if let Some(missing) = missing_file(&uri.target) {
-        return vec![missing];
-    }
-    let mut findings = match Place::find(&uri.target) {
-        Ok(place) => place.examine(Instant::now() + uri.timeout),
+fn examine(common: &Common, doctor: &Doctor, choice: &Choice) -> Vec<Finding> {
+    let mut findings = match Place::find(&choice.uri.target, Missing::Refuse) {
+        Ok(place) => place.examine(Instant::now() + choice.uri.timeout),
+        Err(error) if error.code == Code::Missing => {
+            let text = format!("{}: {}", error.text, choice.reason());
+            let cure =
+                "see that --uri or DSS_URI says what the programs use; the first of them that opens the store makes it";
+            vec![Finding::wrong("store", text, cure)]
+        }
         Err(error) => vec![Finding::failed("store", &error)],
     };
     let is_useless = |finding: &Finding| finding.about == "store" && finding.level == Level::Wrong;
-    // One in memory is made anew by each process.
-    if findings.iter().any(is_useless) || matches!(uri.target, Target::Memory { .. }) {
+    if findings.iter().any(is_useless) {
         return findings;
     }
-    match Store::open(common) {
+    match Store::existing(common, None) {
         Ok(store) => findings.extend(in_use(&store, doctor)),
         // What was found before says so already, as a rule.
         Err(failure) if findings.iter().all(|finding| finding.level != Level::Wrong) => {
@@ -66,15 +67,6 @@ fn examine(common: &Common, doctor: &Doctor, uri: &Uri) -> Vec<Finding> {
         Err(_) => {}
     }
     findings
-}
-
-/// To look at a file that is not there would make it.
-fn missing_file(target: &Target) -> Option<Finding> {
-    let Target::Sqlite { path, .. } = target else { return None };
-    let is_missing = path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-    let text = format!("there is no {}", path.display());
-    let cure = "see that --uri or $DSS_URI says what the programs use; the first of them that opens the store makes it";
-    is_missing.then(|| Finding::wrong("store", text, cure))
 }
 
 fn in_use(store: &Store, doctor: &Doctor) -> Vec<Finding> {
@@ -211,14 +203,15 @@ fn name_of(level: Level) -> &'static str {
     }
 }
 
-fn show(common: &Common, findings: &[Finding], worst: Level) -> Result<(), Failure> {
+fn show(common: &Common, choice: &Choice, findings: &[Finding], worst: Level) -> Result<(), Failure> {
     if common.json {
         let check = |finding: &Finding| {
             let cure = (!finding.cure.is_empty()).then_some(&finding.cure);
             json!({"about": finding.about, "state": name_of(finding.level), "text": finding.text, "cure": cure})
         };
         let checks: Vec<Value> = findings.iter().map(check).collect();
-        return Ok(output::print_json("doctor", json!({"state": name_of(worst), "checks": checks}))?);
+        let content = json!({"state": name_of(worst), "checks": checks});
+        return Ok(output::print_json(&choice.uri.shown(), "doctor", content)?);
     }
     let bad = findings.iter().filter(|finding| finding.level != Level::Fine).count();
     let all = if findings.len() == 1 { "1 check".to_owned() } else { format!("{} checks", findings.len()) };

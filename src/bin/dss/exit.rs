@@ -1,5 +1,6 @@
 //! How the command ends: its exit codes, and what it says where it fails.
 
+use super::store::Store;
 use dss::model::error::{Code, Error};
 use std::process::ExitCode;
 
@@ -72,6 +73,16 @@ impl Failure {
             Code::Denied | Code::Missing => Failure::new(Exit::Unusable, error.text),
             _ => error.into(),
         }
+    }
+
+    /// That something is not there, and where it was looked for.
+    pub fn in_store(error: Error, store: &Store) -> Failure {
+        let where_to = match error.code {
+            Code::NoLock | Code::Missing => format!(" in {}", store.name),
+            _ => String::new(),
+        };
+        let failure = Failure::from(error);
+        Failure { text: failure.text + &where_to, ..failure }
     }
 
     pub fn usage(text: impl Into<String>) -> Failure {

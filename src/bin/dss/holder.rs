@@ -1,14 +1,15 @@
-//! Which process holds a lock that `dss lock` takes. It is not `dss lock`, which ends at once, but the one that called it.
+//! Which process holds a lock that `dss lock` takes. It is not `dss lock`, which ends at once, but
+//! the one that called it.
 //!
 //! That is its parent, unless the parent is there for this one command alone:
 //!
-//! * a shell that was forked for a command substitution. It has started no program since the fork, and it writes to a pipe that the
-//!   shell before it reads;
+//! * a shell that was forked for a command substitution. It has started no program since the fork,
+//!   and it writes to a pipe that the shell before it reads;
 //! * `sh -c "dss ..."` and nothing else, as of system(3) and popen(3);
 //! * a program such as sudo(8) or timeout(1).
 //!
-//! A wrong name would have an operator remove the lock of a script that lives. So a shell is passed over only where it is certain
-//! that it ends with this command.
+//! A wrong name would have an operator remove the lock of a script that lives. So a shell is passed
+//! over only where it is certain that it ends with this command.
 
 use super::{exit::Failure, output, run::boot_us, system};
 use dss::engine::handle::client_of;
@@ -29,7 +30,8 @@ const SHELLS: [&[u8]; 7] = [b"sh", b"dash", b"bash", b"ash", b"ksh", b"zsh", b"b
 /// With one of these, the text behind `sh -c` is more than a simple command.
 const SEPARATORS: &[u8] = b";&|\n(){}`";
 
-/// The client of locks that are held by the process that called this command, or by the one that was named.
+/// The client of locks that are held by the process that called this command, or by the one that
+/// was named.
 pub fn client(named: Option<u32>) -> Result<Arc<str>, Failure> {
     match named {
         Some(_) => successor(named),
@@ -49,7 +51,8 @@ fn unknown() -> Arc<str> {
     format!("{}:-:dss", system::host_name().display()).into()
 }
 
-/// What is known against the process that a lock's client names: it is not there any more. `taken_us` is when it took the lock.
+/// What is known against the process that a lock's client names: it is not there any more.
+/// `taken_us` is when it took the lock.
 pub fn is_gone(client: &str, taken_us: i64) -> Option<String> {
     let host = system::host_name();
     let (id, program) = client.strip_prefix(host.to_str()?)?.strip_prefix(':')?.split_once(':')?;
@@ -59,8 +62,8 @@ pub fn is_gone(client: &str, taken_us: i64) -> Option<String> {
     if process.is_dead() {
         return gone;
     }
-    // One that has started another program is the same process. A clock that was set makes a process of then look younger: so both
-    // have to speak against it.
+    // One that has started another program is the same process. A clock that was set makes a
+    // process of then look younger: so both have to speak against it.
     let name = String::from_utf8_lossy(&process.name);
     let is_younger = process.started_us() > taken_us.saturating_add(CLOCKS_DIFFER_US);
     (is_younger && name != program).then(|| format!("whose process is gone, its number {id} is of {name} now"))
@@ -84,7 +87,7 @@ struct Process {
 }
 
 // Fields of /proc/PID/stat (proc_pid_stat(5)), counted from the one behind the name.
-const STATE: usize = 3 - 3;
+const STATE: usize = 0;
 const PARENT: usize = 4 - 3;
 const START_TIME: usize = 22 - 3;
 const START_CODE: usize = 26 - 3;
@@ -124,7 +127,8 @@ impl Process {
         output::now_us() - boot_us() + since_boot_us as i64
     }
 
-    /// Where its code, its stack and its arguments are: a fork leaves them alone, and a new program has others.
+    /// Where its code, its stack and its arguments are: a fork leaves them alone, and a new program
+    /// has others.
     fn image(&self) -> [u64; 3] {
         [START_CODE, START_STACK, ARG_START].map(|field| self.number(field))
     }

@@ -41,16 +41,16 @@ pub fn rows(store: &Store, filter: Filter) -> Result<Vec<Row>, Error> {
 }
 
 pub fn list(common: &Common, list: &List) -> Result<Exit, Failure> {
-    let (store, filter) = (Store::open(common)?, filter_of(&list.which));
+    let (store, filter) = (Store::existing(common, None)?, filter_of(&list.which));
     let Some(interval) = list.watch else {
-        show(common, &rows(&store, filter)?)?;
+        show(common, &store, &rows(&store, filter)?)?;
         return Ok(Exit::Done);
     };
     system::note_interruptions();
     while !system::was_interrupted() {
         match rows(&store, filter.clone()) {
-            Ok(rows) if common.json => show(common, &rows)?,
-            Ok(rows) => in_place(&format!("{} locks\n\n{}", rows.len(), output::table(&rows)))?,
+            Ok(rows) if common.json => show(common, &store, &rows)?,
+            Ok(rows) => in_place(&format!("{} locks in {}\n\n{}", rows.len(), store.name, output::table(&rows)))?,
             // It may be back the next time.
             Err(error) => in_place(&format!("dss: {}\n", error.text))?,
         }
@@ -68,22 +68,22 @@ fn in_place(text: &str) -> std::io::Result<()> {
     output::print(&format!("{clear}{}  {text}", output::timestamp(output::now_us())))
 }
 
-pub fn show(common: &Common, rows: &[Row]) -> Result<(), Failure> {
+fn show(common: &Common, store: &Store, rows: &[Row]) -> Result<(), Failure> {
     if common.json {
-        return Ok(output::print_json("locks", Value::Array(rows.iter().map(Row::json).collect()))?);
+        return Ok(output::print_json(&store.name, "locks", Value::Array(rows.iter().map(Row::json).collect()))?);
     }
     if common.quiet {
         return Ok(output::print(&rows.iter().map(|row| format!("{}\n", row.id)).collect::<String>())?);
     }
     match rows {
-        [] => output::say("no such locks are held"),
+        [] => output::say(&format!("no such locks are held in {}", store.name)),
         rows => output::print(&output::table(rows))?,
     }
     Ok(())
 }
 
 pub fn status(common: &Common, status: &Status) -> Result<Exit, Failure> {
-    let (ids, store) = (names::ids(&status.ids)?, Store::open(common)?);
+    let (ids, store) = (names::ids(&status.ids)?, Store::existing(common, None)?);
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for id in &ids {
         let filter = Filter { id: id.as_bytes().to_vec(), ..Filter::default() };
@@ -93,10 +93,11 @@ pub fn status(common: &Common, status: &Status) -> Result<Exit, Failure> {
         }
     }
     if !common.quiet && (common.json || !found.is_empty()) {
-        show(common, &found)?;
+        show(common, &store, &found)?;
     }
     if missing.is_empty() {
         return Ok(Exit::Done);
     }
-    Err(Failure::new(Exit::NotFound, format!("nobody holds {} (dss list shows what is held)", missing.join(", "))))
+    let text = format!("nobody holds {} in {} (dss list shows what is held)", missing.join(", "), store.name);
+    Err(Failure::new(Exit::NotFound, text))
 }

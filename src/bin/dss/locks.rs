@@ -48,11 +48,13 @@ pub fn lock(common: &Common, lock: &Lock) -> Result<Exit, Failure> {
     let client = holder::client(lock.client_pid)?;
     system::note_interruptions();
     system::survive_failed_writes();
-    let store = Store::open_as(common, Some(client))?;
+    let store = Store::of_writer(common, Some(client))?;
     let grants = take(&store, ask)?;
     let taken: Vec<(&LockId, Granted)> = ids.iter().zip(grants).filter_map(|(id, grant)| Some((id, grant?))).collect();
-    let printed = if system::was_interrupted() { Ok(()) } else { output::answer(&grants_text(common, &taken, &owner)) };
-    // The exit code decides: whoever gets another one than 0 holds nothing, whatever was printed until then.
+    let printed =
+        if system::was_interrupted() { Ok(()) } else { output::answer(&grants_text(common, &store, &taken, &owner)) };
+    // The exit code decides: whoever gets another one than 0 holds nothing, whatever was printed
+    // until then.
     match printed {
         _ if system::was_interrupted() => take_back(&store, &taken, &owner, Exit::Interrupted, "interrupted"),
         Err(error) => take_back(&store, &taken, &owner, Exit::Other, &unprinted(&error)),
@@ -89,8 +91,8 @@ impl From<Error> for Refused {
     }
 }
 
-/// Releases locks whose holder will never hear of them. What this owner held before stays: its former process knows of it, and
-/// may have left half done what it protects.
+/// Releases locks whose holder will never hear of them. What this owner held before stays: its
+/// former process knows of it, and may have left half done what it protects.
 fn take_back(
     store: &Store,
     taken: &[(&LockId, Granted)],
@@ -130,7 +132,8 @@ fn take_back(
     Err(Failure::new(Exit::Unknown, text))
 }
 
-/// Why a lock is held after its release. It is not where it has ended otherwise, or is another's meanwhile.
+/// Why a lock is held after its release. It is not where it has ended otherwise, or is another's
+/// meanwhile.
 fn held_still(released: Result<(), Error>) -> Option<Error> {
     released.err().filter(|error| !matches!(error.code, Code::NoLock | Code::Denied | Code::Stale))
 }
@@ -141,10 +144,10 @@ fn named(locks: &[(&LockId, Granted)]) -> String {
     locks.iter().map(name).collect::<Vec<_>>().join("; ")
 }
 
-fn grants_text(common: &Common, taken: &[(&LockId, Granted)], owner: &Owner) -> String {
+fn grants_text(common: &Common, store: &Store, taken: &[(&LockId, Granted)], owner: &Owner) -> String {
     if common.json {
         let list = taken.iter().map(|(id, granted)| output::granted_json(id, owner, granted)).collect();
-        return output::document("grants", Value::Array(list));
+        return output::document(&store.name, "grants", Value::Array(list));
     }
     let mut text = String::new();
     for (id, granted) in taken {
@@ -166,13 +169,18 @@ fn grants_text(common: &Common, taken: &[(&LockId, Granted)], owner: &Owner) -> 
 }
 
 /// For each lock a line where it failed; the exit code is that of the first failure.
-fn end_of_each<T>(common: &Common, ids: &[LockId], results: &[Result<T, Error>]) -> Result<Exit, Failure> {
+fn end_of_each<T>(
+    common: &Common,
+    store: &Store,
+    ids: &[LockId],
+    results: &[Result<T, Error>],
+) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     for (id, result) in ids.iter().zip(results) {
         let Err(error) = result else { continue };
         let failure = Failure::from(error.clone());
         if !(common.quiet && failure.is_an_answer()) {
-            output::say(&said(id, error));
+            output::say(&said(id, error, store));
         }
         if exit == Exit::Done {
             exit = failure.exit;
@@ -182,10 +190,10 @@ fn end_of_each<T>(common: &Common, ids: &[LockId], results: &[Result<T, Error>])
 }
 
 /// The library's text, with what the command line can do about it.
-fn said(id: &LockId, error: &Error) -> String {
+fn said(id: &LockId, error: &Error, store: &Store) -> String {
     let id = output::shown(id.as_bytes());
     match error.code {
-        Code::NoLock => format!("{} (dss list shows what is held)", error.text),
+        Code::NoLock => format!("{} in {} (dss list shows what is held)", error.text, store.name),
         Code::Denied => format!("{} (dss status {id} shows it, dss unlock --force {id} removes it)", error.text),
         _ => error.text.clone(),
     }
@@ -195,21 +203,21 @@ pub fn unlock(common: &Common, unlock: &Unlock) -> Result<Exit, Failure> {
     let ids = names::ids(&unlock.ids)?;
     let owner = if unlock.force { None } else { Some(names::owner(&unlock.owner)?) };
     let tokens = names::tokens(&unlock.token, ids.len())?;
-    let store = Store::open(common)?;
+    let store = Store::existing(common, None)?;
     let results = store.call(|handle, inside| handle.unlockv(ids.clone(), owner, tokens, inside))?;
-    end_of_each(common, &ids, &results)
+    end_of_each(common, &store, &ids, &results)
 }
 
 pub fn refresh(common: &Common, refresh: &Refresh) -> Result<Exit, Failure> {
     let (ids, owner) = (names::ids(&refresh.ids)?, names::owner(&refresh.owner)?);
     let tokens = names::tokens(&refresh.token, ids.len())?;
     system::survive_failed_writes();
-    let store = Store::open(common)?;
+    let store = Store::existing(common, None)?;
     let results = store.call(|handle, inside| handle.refreshv(ids.clone(), owner.clone(), tokens, inside))?;
     let done: Vec<(&LockId, Granted)> =
         ids.iter().zip(&results).filter_map(|(id, result)| Some((id, *result.as_ref().ok()?))).collect();
-    let printed = if common.quiet { Ok(()) } else { output::answer(&grants_text(common, &done, &owner)) };
-    let exit = end_of_each(common, &ids, &results)?;
+    let printed = if common.quiet { Ok(()) } else { output::answer(&grants_text(common, &store, &done, &owner)) };
+    let exit = end_of_each(common, &store, &ids, &results)?;
     printed.map_err(|error| {
         let locks = named(&done);
         Failure::new(Exit::Other, format!("{}; these locks were refreshed: {locks}", unprinted(&error)))
@@ -223,11 +231,11 @@ pub fn transfer(common: &Common, transfer: &Transfer) -> Result<Exit, Failure> {
     let token = transfer.token.unwrap_or(0);
     let client = holder::successor(transfer.client_pid)?;
     system::survive_failed_writes();
-    let store = Store::open_as(common, Some(client))?;
+    let store = Store::existing(common, Some(client))?;
     let granted = store
         .call(|handle, inside| handle.transfer(id.clone(), from, token, to.clone(), inside))
-        .map_err(|error| Failure { text: said(&id, &error), ..Failure::from(error) })?;
-    output::answer(&grants_text(common, &[(&id, granted)], &to)).map_err(|error| {
+        .map_err(|error| Failure { text: said(&id, &error, &store), ..Failure::from(error) })?;
+    output::answer(&grants_text(common, &store, &[(&id, granted)], &to)).map_err(|error| {
         let (lock, owner) = (named(&[(&id, granted)]), output::shown(to.as_bytes()));
         Failure::new(Exit::Other, format!("{}; the lock was given to {owner}: {lock}", unprinted(&error)))
     })?;

@@ -174,8 +174,8 @@ fn has_colours() -> bool {
     system::terminal_width().is_some() && !is_dumb && !not_wanted
 }
 
-/// Prints what a command has done to the store. Unlike print() it is ended by a signal that was noted, and the error is that of
-/// the last byte, too.
+/// Prints what a command has done to the store. Unlike print() it is ended by a signal that was
+/// noted, and the error is that of the last byte, too.
 pub fn answer(text: &str) -> io::Result<()> {
     let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let mut left = text.as_bytes();
@@ -202,13 +202,13 @@ pub fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// One document, the same for each way to ask: `{"schema": 1, WHAT: ...}`.
-pub fn document(what: &str, content: Value) -> String {
-    format!("{}\n", json!({"schema": 1, what: content}))
+/// One document, the same for each way to ask: `{"schema": 1, "store": ..., WHAT: ...}`.
+pub fn document(store: &str, what: &str, content: Value) -> String {
+    format!("{}\n", json!({"schema": 1, "store": store, what: content}))
 }
 
-pub fn print_json(what: &str, content: Value) -> io::Result<()> {
-    print(&document(what, content))
+pub fn print_json(store: &str, what: &str, content: Value) -> io::Result<()> {
+    print(&document(store, what, content))
 }
 
 #[cfg(test)]

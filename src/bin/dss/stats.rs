@@ -16,17 +16,17 @@ const AGES_S: [u64; 6] = [1, 10, 60, 600, 3600, 86_400];
 
 pub fn stats(common: &Common, stats: &Stats) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    let store = Store::open(common)?;
+    let store = Store::existing(common, None)?;
     let rows = rows(&store, filter_of(&stats.which))?;
     let took_s = begun.elapsed().as_secs_f64();
     let leased = rows.iter().filter(|row| row.ttl_ms != 0).count();
     let oldest_s = rows.iter().map(|row| row.held_ms / 1000).max().unwrap_or(0);
     if common.json {
         let content = json!({"locks": rows.len(), "leased": leased, "oldest_held_s": oldest_s, "list_s": took_s});
-        output::print_json("stats", content)?;
+        output::print_json(&store.name, "stats", content)?;
         return Ok(Exit::Done);
     }
-    let mut text = String::new();
+    let mut text = format!("# The store is {}\n", store.name);
     metric(&mut text, "dss_up", "gauge", "Whether the store could be opened and read.", "1");
     metric(&mut text, "dss_locks", "gauge", "Locks that are held.", &rows.len().to_string());
     metric(&mut text, "dss_locks_with_lease", "gauge", "Those of them that end by themselves.", &leased.to_string());

@@ -16,8 +16,8 @@ pub fn let_broken_pipes_end_us() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
-/// From now on a write to a broken pipe, or beyond the limit of a file's size, fails instead of ending the process: a command that
-/// has changed the store must still say so, or undo it.
+/// From now on a write to a broken pipe, or beyond the limit of a file's size, fails instead of
+/// ending the process: a command that has changed the store must still say so, or undo it.
 pub fn survive_failed_writes() {
     for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
         // SAFETY: no handler is set, only the signal is ignored.
@@ -70,15 +70,16 @@ pub fn terminal_width() -> Option<usize> {
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// A signal that comes just before a wait does not end it: so the alarm interrupts whatever waits each second from then on.
+/// A signal that comes just before a wait does not end it: so the alarm interrupts whatever waits
+/// each second from then on.
 extern "C" fn note(_: libc::c_int) {
     INTERRUPTED.store(true, Ordering::SeqCst);
     // SAFETY: alarm(2) has no conditions and may be called in a signal handler.
     unsafe { libc::alarm(1) };
 }
 
-/// From now on SIGINT, SIGTERM, SIGHUP and SIGALRM end a wait for a lock, and not the process: so no lock is left that nobody
-/// knows of.
+/// From now on SIGINT, SIGTERM, SIGHUP and SIGALRM end a wait for a lock, and not the process: so
+/// no lock is left that nobody knows of.
 pub fn note_interruptions() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGALRM] {
         // SAFETY: the struct is filled before it is used, and the handler does nothing but to set a flag.

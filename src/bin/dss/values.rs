@@ -22,15 +22,16 @@ use std::{
 
 pub fn get(common: &Common, get: &Get) -> Result<Exit, Failure> {
     let key = names::key(&get.key)?;
-    let store = Store::open(common)?;
-    let value = store.call(|handle, inside| handle.get(key, inside))?;
+    let store = Store::existing(common, None)?;
+    let value =
+        store.call(|handle, inside| handle.get(key, inside)).map_err(|error| Failure::in_store(error, &store))?;
     let version = value.stamp.version;
     if common.json {
         let content = match std::str::from_utf8(&value.bytes) {
             Ok(text) => json!({"key": name_of(&get.key), "version": version.to_string(), "value": text}),
             Err(_) => json!({"key": name_of(&get.key), "version": version.to_string(), "hex": hex(&value.bytes)}),
         };
-        output::print_json("value", content)?;
+        output::print_json(&store.name, "value", content)?;
     } else if get.version {
         output::print(&format!("{version}\n"))?;
     } else {
@@ -61,11 +62,11 @@ pub fn set(common: &Common, set: &Set) -> Result<Exit, Failure> {
     };
     let guard = Guard { version: set.if_version, lock };
     system::survive_failed_writes();
-    let store = Store::open(common)?;
+    let store = Store::of_writer(common, None)?;
     let written = store.call(|handle, inside| handle.set(key, bytes.map(Into::into), guard, inside).map_err(Not));
-    let version = written.map_err(|Not(unwritten)| Failure::from(unwritten.error))?;
+    let version = written.map_err(|Not(unwritten)| Failure::in_store(unwritten.error, &store))?;
     let answer = if common.json {
-        output::document("written", json!({"key": name_of(&set.key), "version": version.to_string()}))
+        output::document(&store.name, "written", json!({"key": name_of(&set.key), "version": version.to_string()}))
     } else if common.quiet || set.delete {
         return Ok(Exit::Done);
     } else {
@@ -109,7 +110,7 @@ fn read(from: &mut impl Read, name: &str) -> Result<Vec<u8>, Failure> {
 }
 
 pub fn keys(common: &Common, keys: &Keys) -> Result<Exit, Failure> {
-    let store = Store::open(common)?;
+    let store = Store::existing(common, None)?;
     let prefix = keys.prefix.as_ref().map_or(&b""[..], |prefix| prefix.as_bytes());
     let (mut list, mut text) = (Vec::new(), String::new());
     store.call(|handle, inside| {
@@ -127,10 +128,13 @@ pub fn keys(common: &Common, keys: &Keys) -> Result<Exit, Failure> {
         handle.keys(prefix, show, inside)
     })?;
     if common.json {
-        output::print_json("keys", Value::Array(list))?;
+        output::print_json(&store.name, "keys", Value::Array(list))?;
+    } else if common.quiet {
+        output::print(&text)?;
+    } else if text.is_empty() {
+        output::say(&format!("there are no such keys in {}", store.name));
     } else {
-        let head = if common.quiet { String::new() } else { format!("{:>20}  {:>8}  KEY\n", "VERSION", "BYTES") };
-        output::print(&(head + &text))?;
+        output::print(&format!("{:>20}  {:>8}  KEY\n{text}", "VERSION", "BYTES"))?;
     }
     Ok(Exit::Done)
 }

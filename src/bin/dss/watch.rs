@@ -19,7 +19,7 @@ use std::{
 /// has a token greater than that before.
 pub fn watch(common: &Common, watch: &Watch) -> Result<Exit, Failure> {
     let which = Which { prefix: watch.prefix.clone(), owner: None, min_age: None };
-    let store = Store::open(common)?;
+    let store = Store::existing(common, None)?;
     system::note_interruptions();
     let mut seen: Option<BTreeMap<String, Row>> = None;
     let mut is_down = false;

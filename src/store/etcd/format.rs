@@ -5,13 +5,20 @@ use super::{
     codec::{self, Keys},
     http::{Client, Repeat},
 };
-use crate::model::error::{Code, Error, Shown};
+use crate::{
+    model::error::{Code, Error, Shown},
+    store::{Missing, no_store},
+};
 use std::time::Instant;
 
-/// Looks whether the keys below the prefix are a store of ours, or makes them one where there is none of its keys.
-pub fn check(client: &Client, keys: &Keys, prefix: &str, deadline: Instant) -> Result<(), Error> {
+/// Looks whether the keys below the prefix are a store of ours. Where there is none of its keys it
+/// makes them one, or refuses to; true if this made it.
+pub fn check(client: &Client, keys: &Keys, prefix: &str, missing: Missing, deadline: Instant) -> Result<bool, Error> {
     if look(client, keys, prefix, deadline)? {
-        return Ok(());
+        return Ok(false);
+    }
+    if missing == Missing::Refuse {
+        return Err(no_store(&format!("prefix {prefix}/ of etcd at {}", client.endpoint())));
     }
     let key = keys.store();
     let mut make = Txn::default();
@@ -23,9 +30,9 @@ pub fn check(client: &Client, keys: &Keys, prefix: &str, deadline: Instant) -> R
     make.else_get(&key);
     let made = client.read(&make, deadline).map_err(|trouble| trouble.error())?;
     if made.succeeded {
-        return Ok(());
+        return Ok(true);
     }
-    judge(first_value(&made.found), prefix, client.endpoint())
+    judge(first_value(&made.found), prefix, client.endpoint()).map(|()| false)
 }
 
 /// Whether there is a store of ours; it is not made.

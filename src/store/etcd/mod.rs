@@ -23,7 +23,7 @@ mod transport;
 mod txn;
 mod values;
 
-use super::{Fault, Pages, Remote, Scan, Snapshot, Store, waiters::Waiters};
+use super::{Fault, Missing, Pages, Remote, Scan, Snapshot, Store, waiters::Waiters};
 use crate::{
     clock,
     model::{
@@ -55,6 +55,7 @@ pub struct Etcd {
     remote: Remote,
     /// In a process forked from this one, nothing of it is used.
     process: u32,
+    was_made: bool,
 }
 
 /// What the transactions work with.
@@ -77,7 +78,7 @@ const ONE_TRY: Duration = Duration::from_millis(300);
 const CLOSES_WITHIN: Duration = Duration::from_millis(500);
 
 impl Etcd {
-    pub fn open(target: &uri::etcd::Etcd, deadline: Instant) -> Result<Etcd, Fault> {
+    pub fn open(target: &uri::etcd::Etcd, missing: Missing, deadline: Instant) -> Result<Etcd, Fault> {
         let deadline = one_try(deadline);
         let client = Arc::new(Client::new(target).map_err(Fault::Failed)?);
         let keys = Keys::new(&target.prefix);
@@ -85,14 +86,14 @@ impl Etcd {
         // The first connection, for which ureq can't make use of a certificate and a key that do not belong together.
         let asked = panics::contain(|| client.check_version(deadline));
         asked.unwrap_or_else(|_| Err(Trouble::NotSent(mismatched(target)))).map_err(at_first)?;
-        format::check(&client, &keys, &target.prefix, deadline).map_err(Fault::Failed)?;
+        let was_made = format::check(&client, &keys, &target.prefix, missing, deadline).map_err(Fault::Failed)?;
         sweep(&client, &keys, deadline);
         let session = Session::new(&keys).map_err(Fault::Failed)?;
         let watch = Arc::new(Watch::new(target, client.clone(), keys.clone()));
         let remote = Remote { waiters: Arc::new(Waiters::of_process()), news: watch.clone() };
         let (cache, leases, queue) = (Cache::default(), Leases::default(), Queue::default());
         let table = Table { client, keys, session, cache, leases, queue, watch, is_reached: true };
-        Ok(Etcd { table, remote, process: std::process::id() })
+        Ok(Etcd { table, remote, process: std::process::id(), was_made })
     }
 }
 
@@ -251,6 +252,10 @@ impl Store for Etcd {
 
     fn remote(&self) -> Option<Remote> {
         Some(self.remote.clone())
+    }
+
+    fn was_made(&self) -> bool {
+        self.was_made
     }
 }
 

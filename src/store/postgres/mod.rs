@@ -21,7 +21,7 @@ mod site;
 mod state;
 mod ways;
 
-use super::{Fault, Pages, Remote, Scan, Snapshot, Store, waiters::Waiters};
+use super::{Fault, Missing, Pages, Remote, Scan, Snapshot, Store, waiters::Waiters};
 use crate::{
     clock,
     model::{
@@ -56,10 +56,10 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    pub fn open(target: &Target, deadline: Instant) -> Result<Postgres, Fault> {
+    pub fn open(target: &Target, missing: Missing, deadline: Instant) -> Result<Postgres, Fault> {
         let statements = Arc::new(Statements::of(&target.schema));
         let site = Arc::new(Site::new(target));
-        let mut server = Server::open(&site, statements, patient(deadline)).map_err(Fault::Failed)?;
+        let mut server = Server::open(&site, statements, missing, patient(deadline)).map_err(Fault::Failed)?;
         let session = Session::begin(&mut server, patient(deadline))?;
         Ok(Postgres {
             session,
@@ -238,6 +238,10 @@ impl Store for Postgres {
 
     fn remote(&self) -> Option<Remote> {
         Some(Remote { waiters: self.waiters.clone(), news: self.news.clone() })
+    }
+
+    fn was_made(&self) -> bool {
+        self.server.was_made
     }
 }
 

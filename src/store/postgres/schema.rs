@@ -5,7 +5,10 @@ use super::{
     link::Link,
     rows::Rows,
 };
-use crate::model::error::{Code, Error};
+use crate::{
+    model::error::{Code, Error},
+    store::{Missing, no_store},
+};
 use std::time::Instant;
 
 const SQL: &str = include_str!("schema.sql");
@@ -23,16 +26,21 @@ fn sql(schema: &str, makes_schema: bool) -> String {
     SQL.replace("dss.", &format!("{schema}.")).replace("CREATE SCHEMA dss;", &create)
 }
 
-/// Makes the store where there is none.
-pub fn make(link: &mut Link, schema: &str, deadline: Instant) -> Result<(), Error> {
+/// Makes the store where there is none, or refuses to; true if this made it.
+pub fn make(link: &mut Link, schema: &str, missing: Missing, deadline: Instant) -> Result<bool, Error> {
     check_server(link, deadline)?;
+    let mut was_made = false;
     if !is_there(link, schema, deadline)? {
+        if missing == Missing::Refuse {
+            return Err(no_store(&format!("schema {schema} of PostgreSQL at {}", link.place())));
+        }
         run(link, "BEGIN ISOLATION LEVEL READ COMMITTED", deadline)?;
         run(link, &format!("SELECT pg_advisory_xact_lock({MAKING})"), deadline)?;
         if !is_there(link, schema, deadline)? {
             let makes_schema = !is_empty_schema(link, schema, deadline)?;
             run(link, &sql(schema, makes_schema), deadline)
                 .map_err(|error| no_right_to_make(error, schema, link.place()))?;
+            was_made = true;
         }
         run(link, "COMMIT", deadline)?;
     }
@@ -45,7 +53,8 @@ pub fn make(link: &mut Link, schema: &str, deadline: Instant) -> Result<(), Erro
         &format!("seen_us < {schema}.now_us() - {SESSION_DAYS} * 86400000000::int8"),
         deadline,
     )?;
-    sweep(link, schema, "waiter", &format!("until_us < {schema}.now_us()"), deadline)
+    sweep(link, schema, "waiter", &format!("until_us < {schema}.now_us()"), deadline)?;
+    Ok(was_made)
 }
 
 /// Removes some of what the dead have left, and waits for nobody who is alive after all.

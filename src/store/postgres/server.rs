@@ -10,7 +10,7 @@ use super::{
     state,
     ways::{self, Way},
 };
-use crate::{clock, model::error::Error};
+use crate::{clock, model::error::Error, store::Missing};
 use std::{
     ffi::CString,
     fmt::Write,
@@ -29,6 +29,8 @@ pub struct Server {
     hindrance: Option<Error>,
     pause: Duration,
     place: String,
+    /// There was no store before.
+    pub was_made: bool,
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -121,12 +123,19 @@ pub fn bytea(bytes: &[u8]) -> String {
 }
 
 impl Server {
-    /// Connects, and makes the schema where there is none. Here a refusal ends it at once.
-    pub fn open(site: &Arc<Site>, statements: Arc<Statements>, deadline: Instant) -> Result<Server, Error> {
+    /// Connects, and makes the schema where there is none, or refuses to. Here a refusal ends it at
+    /// once.
+    pub fn open(
+        site: &Arc<Site>,
+        statements: Arc<Statements>,
+        missing: Missing,
+        deadline: Instant,
+    ) -> Result<Server, Error> {
         let (site, link, hindrance, pause) = (site.clone(), None, None, FIRST_PAUSE);
-        let mut server = Server { site, statements, link, is_old: false, hindrance, pause, place: String::new() };
+        let place = String::new();
+        let mut server = Server { site, statements, link, is_old: false, hindrance, pause, place, was_made: false };
         let mut link = server.site.connect(deadline)?;
-        schema::make(&mut link, &server.site.target.schema, deadline)?;
+        server.was_made = schema::make(&mut link, &server.site.target.schema, missing, deadline)?;
         server.place = link.place().to_owned();
         server.link = Some(link);
         server.prepare(deadline)?;

@@ -54,6 +54,8 @@ pub struct Connection {
     commit_takes: Duration,
     /// Until when reads need not ask whether a newer version has changed the store.
     version_good_until: Option<Instant>,
+    /// There was no store in the file before.
+    pub has_made_store: bool,
 }
 
 const VERSION_GOOD_FOR: Duration = Duration::from_millis(100);
@@ -96,7 +98,7 @@ impl Connection {
     pub fn open(place: &Place) -> Result<Connection, Fault> {
         vfs::install().map_err(Fault::Failed)?;
         let path = place.path.shown();
-        let _making = make_alone(place, &path)?;
+        let making = make_alone(place, &path)?;
         // The file exists: SQLite must never make one in its place, nor follow a link to another.
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
@@ -127,6 +129,7 @@ impl Connection {
             was_undone: false,
             commit_takes: Duration::ZERO,
             version_good_until: None,
+            has_made_store: making.is_some(),
         };
         connection.check()?;
         Ok(connection)

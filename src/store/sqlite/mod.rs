@@ -58,13 +58,15 @@ pub struct Sqlite {
     /// A flush failed. What is in the file may not be on the disk, and no answer may rest on it until a transaction
     /// has written and flushed again: a second flush that succeeds proves nothing about the first one's data.
     in_doubt: bool,
+    was_made: bool,
 }
 
 impl Sqlite {
     pub fn open(place: Place) -> Result<Sqlite, Fault> {
-        let connection = Some(Connection::open(&place)?);
+        let connection = Connection::open(&place)?;
+        let (was_made, connection) = (connection.has_made_store, Some(connection));
         let wait_file = WaitFile::open(&place);
-        Ok(Sqlite { place, readers: Readers::default(), connection, wait_file, in_doubt: false })
+        Ok(Sqlite { place, readers: Readers::default(), connection, wait_file, in_doubt: false, was_made })
     }
 
     fn connection(&mut self) -> Result<&mut Connection, Fault> {
@@ -154,6 +156,10 @@ impl Store for Sqlite {
 
     fn desks(&mut self) -> Option<Arc<Desks>> {
         self.wait_file.desks()
+    }
+
+    fn was_made(&self) -> bool {
+        self.was_made
     }
 
     fn suspend(&mut self) {

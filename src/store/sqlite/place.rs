@@ -6,7 +6,9 @@ use super::{
 };
 use crate::{
     model::error::{Code, Error, Shown},
-    mutant, sys,
+    mutant,
+    store::no_store,
+    sys,
 };
 use std::{
     ffi::OsStr,
@@ -38,6 +40,24 @@ impl Place {
     /// Finds the file, makes it empty with this mode if there is none, and refuses what could not be used safely.
     /// What is refused is left untouched.
     pub fn find(asked: &Path, mode: u32) -> Result<Place, Error> {
+        Place::find_or(asked, |path, folder| create(path, folder, mode))
+    }
+
+    /// The same for a store that is there: nothing is made. A file whose making is under way, or
+    /// was cut off, is none.
+    pub fn find_finished(asked: &Path) -> Result<Place, Error> {
+        let is_missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+        if fs::metadata(asked).is_err_and(is_missing) {
+            return Err(no_store(&asked.shown()));
+        }
+        let place = Place::find_or(asked, |path, _| Err(no_store(&path.shown())))?;
+        match header::look(&place.path).map_err(|error| at(&place.path, "can't be read", &error))? {
+            Header::Unfinished => Err(no_store(&place.path.shown())),
+            _ => Ok(place),
+        }
+    }
+
+    fn find_or(asked: &Path, create: impl FnOnce(&Path, &Path) -> Result<(), Error>) -> Result<Place, Error> {
         let path = resolve(asked).map_err(|error| at(asked, "can't be found", &error))?;
         let name = path.file_name().map_or(0, OsStr::len);
         if path.as_os_str().len() > PATH_MAX || name > NAME_MAX {
@@ -50,7 +70,7 @@ impl Place {
         let folder = path.parent().unwrap_or(Path::new("/")).to_path_buf();
         network::refuse(&folder)?;
         if !path.exists() {
-            create(&path, &folder, mode)?;
+            create(&path, &folder)?;
         }
         let pin = sys::pin(&path).map_err(|error| at(&path, "can't be looked at", &error))?;
         let found = pin.metadata().map_err(|error| at(&path, "can't be looked at", &error))?;

@@ -46,9 +46,10 @@ pub fn run(common: &Common, run: &Run) -> Result<Exit, Failure> {
     let shared = Shared::new(ttl_ms, stops(run.on_lost)).map_err(|error| failed(error.into()))?;
     let watcher = Watcher::start(&shared, &run.command).map_err(|error| failed(error.into()))?;
     system::note_interruptions();
-    // After the fork, so that the command does not inherit it: a warning that can't be written ends nothing.
+    // After the fork, so that the command does not inherit it: a warning that can't be written ends
+    // nothing.
     system::survive_failed_writes();
-    let store = Store::open(common).map_err(usage)?;
+    let store = Store::of_writer(common, None).map_err(usage)?;
     let ask = Ask {
         ids: ids.clone(),
         owner: owner.clone(),
