@@ -62,8 +62,10 @@
  * first such lock, blocks all signals, and ends in the last dss_fini(). dss_event_fd() becomes readable when a lock is
  * at risk (DSS_EVENT_AT_RISK), is safe again (DSS_EVENT_SAFE) or is lost (DSS_EVENT_LOST), which tells every end of the
  * lock but those that this handle made itself. Refreshing such a lock starts its lease anew; unlocking or transferring
- * it, and dss_fini(), ends its renewal. Only the process that took it renews it: a forked child that wants to takes it
- * over with DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE, and the parent is then told DSS_REASON_RESUMED.
+ * it, and dss_fini(), ends its renewal. Only the process that took it renews it. In a forked child each such lock gives one
+ * DSS_EVENT_LOST with DSS_REASON_FORKED, on a descriptor of the child's own: call dss_event_fd() again there. A daemon that
+ * leaves its terminal by fork(2) takes the lock over in the child with DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE; a parent that
+ * still runs then gets DSS_REASON_RESUMED.
  *
  * A PROGRAM
  *
@@ -306,6 +308,12 @@
  * dss_event.reason: the lock was unlocked in its owner's name, through another handle.
  */
 #define DSS_REASON_UNLOCKED 5
+
+/**
+ * dss_event.reason: this process was forked from the one that took the lock and renews it. That one goes on renewing it, if
+ * it still runs. Take the lock anew in this process with DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE, or leave it alone.
+ */
+#define DSS_REASON_FORKED 6
 
 /**
  * An open store. It may live on the stack, in a static variable or in another struct.
@@ -1025,7 +1033,9 @@ int dss_list(struct dss_handle *handle, const char *key_prefix, dss_key_cb callb
  * @param[out]  ret_left_ms  The time left in milliseconds, more than 0; INT64_MAX for a lock that never expires. 0 on
  *                           failure, but untouched after a bad handle or argument. It may be NULL.
  * @return                   0 while a grant that this handle made or refreshed is in time,
- *                          -ENOLCK if its lease is over, its loss is known, or it is not this handle's in this process,
+ *                          -ENOLCK if its lease is over, its loss is known, or it is not this handle's in this process;
+ *                           in a forked child that is so for all that was taken before the fork: dss_last_error() says
+ *                           whether the parent renews it,
  *                          -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_lock_left(struct dss_handle *handle, const char *lock_id, uint64_t token, int64_t *ret_left_ms);
@@ -1035,10 +1045,17 @@ int dss_lock_left(struct dss_handle *handle, const char *lock_id, uint64_t token
  *
  * Events come from locks that this handle took with DSS_LOCK_KEEPALIVE. Take them with dss_event_next() until it gives 0.
  *
+ * A forked child gets a descriptor of its own by this call, and never its parent's events: its own are one DSS_EVENT_LOST with
+ * DSS_REASON_FORKED for each lock that the parent renews. They wait from the child's first call on the handle, so the new
+ * descriptor is readable at once. A lock that the child takes over, transfers or unlocks before it takes the event gives none.
+ *
+ * The parent's descriptor stays open in the child and is of no use there: it is readable while events wait in the parent, and
+ * tells nothing of the child's. Take it out of the child's poll(2) set and put the new one in; the child may close it. An
+ * epoll(7) set that was made before the fork is shared with the parent, and so is each change of it: make a new one.
+ *
  * @param[in]   handle  DSS handle.
- * @return              The descriptor, the same one each time. It is the handle's: do not read, write or close it;
- *                      dss_fini() closes it. It is close-on-exec. A forked child gets one of its own by this call;
- *                      its parent's stays open in it and is of no use there,
+ * @return              The descriptor, the same one each time in a process. It is the handle's: do not read, write or
+ *                      close it; dss_fini() closes it. It is close-on-exec,
  *                     -EMFILE, -ENOMEM if none can be had,
  *                     -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */

@@ -2,8 +2,8 @@
  * A daemon opened its store and took its locks while it could still print errors, and then left the terminal as the books say: two
  * forks, a new session, another folder, no umask, and every descriptor closed, ours among them.
  *
- * Proves: the handle works in the daemon, the locks are there, a kept one goes on when it is taken by RESUME and KEEPALIVE, a store named by
- * a relative path is still the same file, and the first process loses nothing.
+ * Proves: the handle works in the daemon and the locks are there. An event reports a kept one, which goes on when it is taken by
+ * RESUME and KEEPALIVE. A store named by a relative path is still the same file, and the first process loses nothing.
  */
 #include "rude.h"
 
@@ -31,13 +31,22 @@ static uint64_t keep(struct dss_handle *handle, uint64_t flags)
 
 static void be_daemon(struct dss_handle *handle)
 {
+    struct pollfd events = {.events = POLLIN};
+    struct dss_event event;
     int64_t left_ms;
     uint64_t token;
     struct crew crew;
 
     atomic_store(&scene->daemon_process, (int)getpid());
     test_check_owner(handle, "taken before", "daemon");
+    /* Every descriptor was closed, the one of events, too: the new one tells at once that the lock has to be taken anew. */
+    events.fd = dss_event_fd(handle);
+    CHECK(events.fd >= 0 && poll(&events, 1, 0) == 1);
+    CHECK_RC(dss_event_next(handle, &event), 1);
+    CHECK(event.type == DSS_EVENT_LOST && event.reason == DSS_REASON_FORKED && strcmp(event.lock_id, "kept") == 0);
+    CHECK_RC(dss_event_next(handle, &event), 0);
     CHECK_RC(dss_lock_left(handle, "kept", 0, NULL), -ENOLCK);
+    CHECK(strstr(dss_last_error(), "DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE") != NULL);
     token = keep(handle, DSS_LOCK_RESUME);
     CHECK_RC(dss_lock_left(handle, "kept", token, &left_ms), 0);
     crew_begins(&crew, handle);
@@ -86,6 +95,7 @@ int main(void)
     CHECK_RC(dss_init_uri(&handle, uri), 0);
     CHECK_RC(dss_lock(&handle, "taken before", "daemon"), 0);
     (void)keep(&handle, 0);
+    CHECK(dss_event_fd(&handle) >= 0);
     before = descriptors();
     first = fork();
     CHECK(first >= 0);

@@ -178,7 +178,7 @@ char event_holds_every_lock_id[sizeof(event.lock_id) > DSS_LOCK_ID_MAX ? 1 : -1]
 #error "the types of events have changed"
 #endif
 #if DSS_REASON_EXPIRED != 1 || DSS_REASON_FORCED != 2 || DSS_REASON_TRANSFERRED != 3 || DSS_REASON_RESUMED != 4 || \
-    DSS_REASON_UNLOCKED != 5
+    DSS_REASON_UNLOCKED != 5 || DSS_REASON_FORKED != 6
 #error "the reasons of events have changed"
 #endif
 #if !defined(ENOLOCK) || !defined(EACCESS)

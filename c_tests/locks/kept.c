@@ -233,16 +233,25 @@ static void check_fini_ends_renewal(void)
     CHECK(take(&two, "closed", "bob", 0, 0).flags == DSS_GRANT_OWNERDEAD);
 }
 
-/* A child has its parent's handle, but not its parent's events; and its end changes nothing. */
+/* A child has its parent's handle, but not its parent's events: each lock that the parent keeps gives it one. Its end changes
+   nothing. */
 static void check_child(uint64_t token)
 {
+    static const char *const kept[] = { "outlives", "resume, keep" };
+    struct dss_event event;
     pid_t child = fork();
+    size_t i;
 
     CHECK(child >= 0);
     if (child == 0) {
         CHECK_RC(dss_lock_left(&one, "outlives", token, NULL), -ENOLCK);
         test_check_owner(&one, "outlives", "ann");
         check_fd(&one);
+        for (i = 0; i < COUNT(kept); i++) {
+            CHECK_RC(dss_event_next(&one, &event), 1);
+            CHECK(event.type == DSS_EVENT_LOST && event.reason == DSS_REASON_FORKED);
+            CHECK(strcmp(event.lock_id, kept[i]) == 0 && (i > 0 || event.token == token));
+        }
         check_no_event(&one);
         dss_fini(&one);
         dss_fini(&two);

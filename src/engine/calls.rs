@@ -170,9 +170,14 @@ impl Handle {
 
     /// How long a grant that this handle made or refreshed is still in time, without asking the store.
     pub fn left_ms(&self, id: &LockId, token: u64, _inside: &Inside) -> Result<i64, Error> {
-        let left =
-            self.session_of_process().and_then(|session| session.holdings().left_ms(id, token, clock::boot_us()));
-        left.ok_or_else(|| {
+        let holdings = self.holdings();
+        holdings.left_ms(id, token, clock::boot_us()).ok_or_else(|| {
+            if let Err(stays) = self.check_process() {
+                return Error::new(Code::NoLock, stays.text);
+            }
+            if let Some(inherited) = holdings.inherited_error(id, token) {
+                return inherited;
+            }
             let text = format!(
                 "this handle holds no lock {id} with that token in time: its lease is over, it was lost, or another handle \
                  took it; stop using what it protects"
@@ -181,13 +186,14 @@ impl Handle {
         })
     }
 
-    pub fn event_fd(&self, inside: &mut Inside) -> Result<RawFd, Error> {
-        let session = self.session(clock::instant() + self.timeout, inside)?;
-        session.holdings().events.fd()
+    pub fn event_fd(&self, _inside: &Inside) -> Result<RawFd, Error> {
+        self.check_process()?;
+        self.holdings().events.fd()
     }
 
-    pub fn next_event(&self, _inside: &Inside) -> Option<Event> {
-        self.session_of_process().and_then(|session| session.holdings().events.pop())
+    pub fn next_event(&self, _inside: &Inside) -> Result<Option<Event>, Error> {
+        self.check_process()?;
+        Ok(self.holdings().events.pop())
     }
 
     /// Does what may end locks of this handle, so that their end is not taken for a loss.

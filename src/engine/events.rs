@@ -17,6 +17,8 @@ pub enum Kind {
     /// Renewed again.
     Safe,
     Lost(End),
+    /// Lost in a forked child: only its parent, which took the lock, renews it.
+    Forked,
 }
 
 #[derive(Clone, Debug)]
@@ -57,18 +59,28 @@ impl Events {
         }
     }
 
-    /// In a forked child. The descriptor stays open: its number may stand in a poll set of the host, and must not become that
-    /// of another file.
-    pub fn leave_to_parent(self) {
-        mem::forget(self.signpost);
+    /// For a forked child, which has an event descriptor of its own. The parent's stays open: its number may stand in a poll set
+    /// of the host, and must not become that of another file. Nothing is allocated.
+    pub fn leave_descriptor_to_parent(&mut self) {
+        mem::forget(self.signpost.take());
+    }
+
+    /// Drops the [`Kind::Forked`] event of a lock, if it still waits.
+    pub fn forget_forked(&mut self, id: &LockId) {
+        self.waiting.retain(|event| event.kind != Kind::Forked || event.id != *id);
+        self.lower_if_none_waits();
     }
 
     pub fn pop(&mut self) -> Option<Event> {
         let event = self.waiting.pop_front();
+        self.lower_if_none_waits();
+        event
+    }
+
+    fn lower_if_none_waits(&self) {
         if self.waiting.is_empty() {
             self.signpost.iter().for_each(Signpost::lower);
         }
-        event
     }
 
     pub fn fd(&mut self) -> Result<RawFd, Error> {

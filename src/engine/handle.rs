@@ -26,7 +26,7 @@ use crate::{
 use std::{
     collections::BTreeMap,
     ffi::{CStr, CString},
-    fs,
+    fs, mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -50,6 +50,7 @@ pub struct Handle {
     waiting: Mutex<Vec<Address>>,
     /// The process that it is of.
     generation: u64,
+    holdings: Arc<Mutex<Holdings>>,
 }
 
 /// A handle's use of its store, in one process.
@@ -57,7 +58,8 @@ pub(super) struct Session {
     pub store: Shared,
     pub attempts: Series,
     pub client: Arc<str>,
-    holdings: Mutex<Holdings>,
+    /// Those of the handle.
+    holdings: Arc<Mutex<Holdings>>,
 }
 
 /// How a handle is opened.
@@ -72,13 +74,14 @@ pub struct Opening {
 pub fn open(uri: &Uri, opening: Opening, inside: &mut Inside) -> Result<usize, Error> {
     let deadline = clock::instant() + uri.timeout;
     let place = Place::find(&uri.target, opening.missing)?;
-    let mut session = Session::open(&place, opening.missing, deadline, inside)?;
+    let holdings = Arc::default();
+    let mut session = Session::open(&place, opening.missing, Arc::clone(&holdings), deadline, inside)?;
     if let Some(client) = opening.client {
         session.client = client;
     }
     let session = Arc::new(session);
     let text = CString::new(place.uri()).map_err(|_| Error::new(Code::Invalid, "the store's name holds a NUL byte"))?;
-    let handle = Arc::new(Handle::new(place, text.into(), uri.timeout, session));
+    let handle = Arc::new(Handle::new(place, text.into(), uri.timeout, session, holdings));
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     HANDLES.write().unwrap_or_else(PoisonError::into_inner).insert(number, handle);
     Ok(number)
@@ -94,7 +97,8 @@ pub fn find(number: usize, _inside: &Inside) -> Result<Arc<Handle>, Error> {
     let slot = handles.get_mut(&number).ok_or_else(not_open)?;
     if slot.generation != gate::generation() {
         let session = slot.session.read().unwrap_or_else(PoisonError::into_inner).clone();
-        *slot = Arc::new(Handle::new(slot.place.clone(), slot.uri_of_child(), slot.timeout, session));
+        let holdings = Arc::new(Mutex::new(mem::take(&mut *slot.holdings()).in_forked_child()));
+        *slot = Arc::new(Handle::new(slot.place.clone(), slot.uri_of_child(), slot.timeout, session, holdings));
     }
     Ok(slot.clone())
 }
@@ -119,11 +123,11 @@ pub(super) fn none_is_open() -> bool {
     HANDLES.read().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
-/// In a forked child: what its parent holds is not renewed here, and its events are its own. (Nothing is allocated here: a
-/// checker's own malloc may be in the middle of something.)
+/// In a forked child, before it returns from fork(2). [`find`] does the rest at the first call on each handle: nothing may be
+/// allocated here, since another thread of the parent may have been in malloc.
 pub(super) fn forget_parent() {
     for handle in HANDLES.read().unwrap_or_else(PoisonError::into_inner).values() {
-        handle.session.read().unwrap_or_else(PoisonError::into_inner).holdings().forget();
+        handle.holdings().events.leave_descriptor_to_parent();
     }
 }
 
@@ -132,9 +136,15 @@ pub fn not_open() -> Error {
 }
 
 impl Session {
-    fn open(place: &Place, missing: Missing, deadline: Instant, inside: &mut Inside) -> Result<Session, Error> {
+    fn open(
+        place: &Place,
+        missing: Missing,
+        holdings: Arc<Mutex<Holdings>>,
+        deadline: Instant,
+        inside: &mut Inside,
+    ) -> Result<Session, Error> {
         let store = registry::open(place, missing, deadline, inside)?;
-        Ok(Session { store, attempts: Series::new()?, client: client(), holdings: Mutex::default() })
+        Ok(Session { store, attempts: Series::new()?, client: client(), holdings })
     }
 
     pub fn holdings(&self) -> MutexGuard<'_, Holdings> {
@@ -155,9 +165,15 @@ pub fn client_of(process: u32, program: &[u8]) -> Arc<str> {
 }
 
 impl Handle {
-    fn new(place: Place, uri: Arc<CStr>, timeout: Duration, session: Arc<Session>) -> Handle {
+    fn new(
+        place: Place,
+        uri: Arc<CStr>,
+        timeout: Duration,
+        session: Arc<Session>,
+        holdings: Arc<Mutex<Holdings>>,
+    ) -> Handle {
         let (session, closed, waiting) = (RwLock::new(session), AtomicBool::new(false), Mutex::default());
-        Handle { place, uri, timeout, session, closed, waiting, generation: gate::generation() }
+        Handle { place, uri, timeout, session, closed, waiting, generation: gate::generation(), holdings }
     }
 
     /// The host may have a pointer into it from before the fork.
@@ -183,7 +199,8 @@ impl Handle {
         }
         self.place.check_after_fork()?;
         // The store was open once: what would be a refusal at init is a store out of reach now.
-        let fresh = Session::open(&self.place, Missing::Create, deadline, inside).map_err(Error::after_init)?;
+        let opened = Session::open(&self.place, Missing::Create, self.holdings.clone(), deadline, inside);
+        let fresh = opened.map_err(Error::after_init)?;
         let fresh = Arc::new(fresh);
         let mut slot = self.session.write().unwrap_or_else(PoisonError::into_inner);
         if !slot.store.is_ours() {
@@ -196,6 +213,15 @@ impl Handle {
     pub(super) fn session_of_process(&self) -> Option<Arc<Session>> {
         let session = self.session.read().unwrap_or_else(PoisonError::into_inner).clone();
         session.store.is_ours().then_some(session)
+    }
+
+    pub(super) fn holdings(&self) -> MutexGuard<'_, Holdings> {
+        self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An error in a forked child of the process that opened a store which can't be shared.
+    pub(super) fn check_process(&self) -> Result<(), Error> {
+        if self.session_of_process().is_some() { Ok(()) } else { self.place.check_shared() }
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -167,7 +167,7 @@ fn a_boot_id_that_is_not_the_kernels_is_reported() {
     if !kinds().iter().any(|kind| kind == "sqlite") {
         return;
     }
-    let store = fresh("sqlite");
+    let store = made("sqlite");
     dss(&store.uri, &["lock", "a"]).ok();
     let script =
         "mount --bind /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id && exec \"$0\" --json doctor";

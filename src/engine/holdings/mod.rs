@@ -1,5 +1,6 @@
 //! What a handle believes to hold, without asking the store: until when, and which of it is renewed.
 
+mod inherited;
 #[cfg(test)]
 mod tests;
 
@@ -15,13 +16,16 @@ use crate::{
     },
     mutant,
 };
-use std::{collections::BTreeMap, mem};
+use inherited::Inherited;
+use std::collections::BTreeMap;
 
 /// The grants that a handle made or refreshed in this process, and what happened to those that are renewed.
 #[derive(Default)]
 pub struct Holdings {
     held: BTreeMap<LockId, Holding>,
     kept: BTreeMap<LockId, Kept>,
+    /// The grants of the processes that this one was forked from.
+    inherited: BTreeMap<LockId, Inherited>,
     pub events: Events,
     /// How many grants are looked through for those that are over.
     tidy_at: usize,
@@ -89,6 +93,7 @@ impl Holdings {
             }
             _ => drop(self.kept.remove(id)),
         }
+        self.end_inherited(id, grant.token, matches!(grant.before, End::Resumed | End::Transferred));
         self.forget_what_is_over();
         self.held.insert(id.clone(), Holding::new(owner, grant, asked_us));
         if keep {
@@ -127,6 +132,7 @@ impl Holdings {
 
     /// This handle has released that grant; if it was another's than the one that is held here, that one was lost before.
     pub fn released(&mut self, id: &LockId, grant: &Grant) {
+        self.end_inherited(id, grant.token, false);
         match self.held.get(id) {
             Some(held) if held.token == grant.token => {
                 self.held.remove(id);
@@ -187,11 +193,6 @@ impl Holdings {
         if !self.kept.is_empty() {
             ids.iter().for_each(|id| self.kept.get_mut(id).into_iter().for_each(&change));
         }
-    }
-
-    /// In a forked child: all of it is its parent's.
-    pub fn forget(&mut self) {
-        mem::take(self).events.leave_to_parent();
     }
 
     pub fn keeps_any(&self) -> bool {

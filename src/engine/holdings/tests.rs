@@ -118,3 +118,47 @@ fn events_come_in_time_and_in_order() {
     let kinds: Vec<Kind> = std::iter::from_fn(|| holdings.events.pop()).map(|event| event.kind).collect();
     assert_eq!(kinds, [Kind::AtRisk, Kind::Safe, Kind::Lost(End::Expired)]);
 }
+
+fn forked(holdings: &mut Holdings) -> Vec<u64> {
+    let events = std::iter::from_fn(|| holdings.events.pop());
+    events.filter(|event| event.kind == Kind::Forked).map(|event| event.token).collect()
+}
+
+/// A daemon that forked twice to leave its terminal, and made a call in the process between, saw no event in the last one.
+#[test]
+fn each_generation_is_told_once() {
+    let mut parent = keeping(5);
+    parent.look(clock::boot_us() + 45_000_000);
+    let mut child = parent.in_forked_child();
+    assert_eq!((child.keeps_any(), child.left_ms(&id(), 5, clock::boot_us())), (false, None));
+    assert_eq!((forked(&mut child), forked(&mut child)), (vec![5], vec![]));
+    // A refresh tells the time that is left, but does not renew the lock from then on.
+    child.refreshed(&id(), &owner("a"), &grant(5, End::Unlocked), clock::boot_us());
+    assert!(child.left_ms(&id(), 5, clock::boot_us()).is_some());
+    let mut grandchild = child.in_forked_child();
+    assert_eq!(forked(&mut grandchild), [5]);
+    assert!(grandchild.inherited_error(&id(), 5).unwrap().text.contains("DSS_LOCK_RESUME"));
+    grandchild.granted(&id(), &owner("a"), &grant(9, End::Resumed), clock::boot_us(), false);
+    let mut last = grandchild.in_forked_child();
+    assert!(forked(&mut last).is_empty(), "that grant was not kept");
+    assert!(last.inherited_error(&id(), 0).unwrap().text.contains("dss_lock_refresh"));
+    assert!(last.inherited_error(&id(), 5).is_none(), "that is another grant");
+}
+
+#[test]
+fn a_child_that_ends_the_inherited_grant_itself_has_not_lost_it() {
+    let child = || keeping(5).in_forked_child();
+    let granted_after = |before| {
+        let mut child = child();
+        child.granted(&id(), &owner("a"), &grant(9, before), clock::boot_us(), true);
+        forked(&mut child)
+    };
+    assert_eq!((granted_after(End::Resumed), granted_after(End::Transferred)), (vec![], vec![]));
+    assert_eq!((granted_after(End::Forced), granted_after(End::Expired)), (vec![5], vec![5]), "others ended it before");
+    let mut unlocked = child();
+    unlocked.released(&id(), &grant(5, End::Unlocked));
+    assert!(forked(&mut unlocked).is_empty());
+    let mut other = child();
+    other.released(&id(), &grant(9, End::Forced));
+    assert_eq!(forked(&mut other), [5]);
+}

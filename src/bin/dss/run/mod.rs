@@ -156,9 +156,7 @@ impl Held {
 
     /// Says what happened to the locks, and tells the watcher at once if one is gone.
     fn hear(&self, watcher: &mut Watcher) -> std::io::Result<()> {
-        while let Ok(Some(event)) =
-            self.store.call(|handle, inside| Ok::<_, dss::model::error::Error>(handle.next_event(inside)))
-        {
+        while let Ok(Some(event)) = self.store.call(|handle, inside| handle.next_event(inside)) {
             let id = output::shown(event.id.as_bytes());
             match event.kind {
                 Kind::AtRisk => output::say(&format!(
@@ -166,14 +164,17 @@ impl Held {
                     output::span(event.left_ms.max(0) as u64)
                 )),
                 Kind::Safe => output::say(&format!("lock {id} is renewed again")),
-                Kind::Lost(end) => {
-                    output::say(&format!("lock {id} is lost: {}", reason(end)));
-                    self.shared.lose();
-                    watcher.tell(&Order::Look)?;
-                }
+                Kind::Lost(end) => self.lose(&id, reason(end), watcher)?,
+                Kind::Forked => self.lose(&id, "only the process that this one was forked from renews it", watcher)?,
             }
         }
         Ok(())
+    }
+
+    fn lose(&self, id: &str, reason: &str, watcher: &mut Watcher) -> std::io::Result<()> {
+        eprintln!("dss: lock {id} is lost: {reason}");
+        self.shared.lose();
+        watcher.tell(&Order::Look)
     }
 
     fn variables(&self) -> Vec<(&'static str, Vec<u8>)> {
