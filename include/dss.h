@@ -109,7 +109,9 @@
  * was told. dss_last_error() has the whole story of the calling thread's last failure. Besides those that are listed with
  * a call:
  *
- *     -EBADF            the handle is NULL or not open: call dss_init() first, and nothing after dss_fini()
+ *     -EBADF            the handle is NULL or not open: call dss_init() first, and nothing after dss_fini(). Or it was closed
+ *                       through a copy of the struct, or dh_conn is nothing that this library has given, as in a struct of another
+ *                       library: dss_last_error() says which
  *     -EINVAL           a name is NULL (where one is needed) or empty
  *     -ENAMETOOLONG     a lock_id or key of more than 2048 bytes, or a lock_owner of more than 256
  *     -EBUSY            others, also other threads of this process, kept the store busy beyond timeout_ms (on PostgreSQL

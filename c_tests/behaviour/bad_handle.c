@@ -1,15 +1,36 @@
 /*
+ * A program passed the struct dss_handle of another library to this one. The text of -EBADF told it to call dss_init first, which
+ * it had done, in the other library.
+ *
  * Proves: a handle that is not open gives -EBADF in every call, whether it is zeroed, was never initialised, has been
- * closed or is the copy of one that was closed; and closing it again harms nobody.
+ * closed or is the copy of one that was closed, and the text says which; and closing it again harms nobody.
  */
 #include "test.h"
 
-static void check_bad(struct dss_handle *handle)
+static const char not_open[] = "call dss_init first", closed[] = "was closed by dss_fini",
+                  foreign[] = "is nothing that dss_init of this library has given";
+
+/* The text of the latest failure has this part, and no part that belongs to another cause. */
+static void check_text(const char *part)
+{
+    const char *const parts[] = { not_open, closed, foreign };
+    size_t i;
+
+    for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if ((strstr(dss_last_error(), parts[i]) != NULL) != (parts[i] == part)) {
+            fprintf(stderr, "\"%s\" and nothing else should be in: %s\n", part, dss_last_error());
+            exit(1);
+        }
+    }
+}
+
+static void check_bad(struct dss_handle *handle, const char *text)
 {
     struct timeval stamp = { 1, 2 };
     char *owner = (char *)handle;
 
     CHECK_RC(dss_lock(handle, "id", "owner"), -EBADF);
+    check_text(text);
     CHECK_RC(dss_lock_refresh(handle, "id", "owner"), -EBADF);
     CHECK_RC(dss_unlock(handle, "id", "owner"), -EBADF);
     CHECK_RC(dss_unlock(handle, "id", NULL), -EBADF);
@@ -17,6 +38,7 @@ static void check_bad(struct dss_handle *handle)
     CHECK(owner == NULL);
     CHECK(stamp.tv_sec == 1 && stamp.tv_usec == 2);
     CHECK_RC(dss_lock_status(handle, "id", NULL, NULL), -EBADF);
+    check_text(text);
 }
 
 static void check_zeroed(void)
@@ -24,10 +46,11 @@ static void check_zeroed(void)
     struct dss_handle handle;
 
     memset(&handle, 0, sizeof(handle));
-    check_bad(&handle);
+    check_bad(&handle, not_open);
     dss_fini(&handle);
     CHECK(handle.dh_conn == NULL);
-    check_bad(&handle);
+    check_bad(&handle, not_open);
+    check_bad(NULL, not_open);
 }
 
 /* What a variable may hold that nobody initialised: numbers of any size, and pointers to something else. */
@@ -37,13 +60,14 @@ static void check_garbage(void)
     void *elsewhere = malloc(64);
     struct dss_handle handle;
     uintptr_t number;
+    char address[40];
     size_t i;
 
     for (i = 0; i < sizeof(fill); i++) {
         memset(&handle, fill[i], sizeof(handle));
-        check_bad(&handle);
+        check_bad(&handle, foreign);
         dss_fini(&handle);
-        check_bad(&handle);
+        check_bad(&handle, not_open);
     }
     /* Small numbers and single bits look most like whatever a library may keep in there. */
     for (number = 1; number < 4096; number++) {
@@ -57,16 +81,18 @@ static void check_garbage(void)
     CHECK(elsewhere != NULL);
     memset(elsewhere, 0x5a, 64);
     handle.dh_conn = elsewhere;
-    check_bad(&handle);
+    check_bad(&handle, foreign);
+    snprintf(address, sizeof(address), "dh_conn (%p)", elsewhere);
+    CHECK(strstr(dss_last_error(), address) != NULL);
     dss_fini(&handle);
     handle.dh_conn = &handle;
-    check_bad(&handle);
+    check_bad(&handle, foreign);
     free(elsewhere);
 }
 
 static void check_closed(void)
 {
-    struct dss_handle handle, stale;
+    struct dss_handle handle, stale, never;
     int i;
 
     CHECK_RC(dss_init_uri(&handle, test_uri()), 0);
@@ -74,8 +100,12 @@ static void check_closed(void)
     stale = handle;
     dss_fini(&handle);
     CHECK(handle.dh_conn == NULL);
-    check_bad(&handle);
-    check_bad(&stale);
+    check_bad(&handle, not_open);
+    check_bad(&stale, closed);
+    /* The number of a handle that is not open yet. */
+    never = stale;
+    never.dh_conn = (char *)never.dh_conn + 1000000;
+    check_bad(&never, foreign);
     dss_fini(&handle);
     dss_fini(&stale);
 
@@ -102,11 +132,11 @@ static void check_copied(void)
     CHECK_RC(dss_unlock(&handle, "id", "owner"), 0);
 
     dss_fini(&copy);
-    check_bad(&copy);
-    check_bad(&handle);
+    check_bad(&copy, not_open);
+    check_bad(&handle, closed);
     dss_fini(&handle);
     CHECK(handle.dh_conn == NULL);
-    check_bad(&handle);
+    check_bad(&handle, not_open);
 }
 
 int main(void)

@@ -36,7 +36,8 @@ use std::{
 
 static HANDLES: RwLock<BTreeMap<usize, Arc<Handle>>> = RwLock::new(BTreeMap::new());
 /// Numbers are never used twice. The first one is far from what small integers or addresses look like.
-static NEXT: AtomicUsize = AtomicUsize::new(0xd55 << (usize::BITS - 12));
+const FIRST: usize = 0xd55 << (usize::BITS - 12);
+static NEXT: AtomicUsize = AtomicUsize::new(FIRST);
 
 /// An open handle.
 pub struct Handle {
@@ -88,13 +89,14 @@ pub fn open(uri: &Uri, opening: Opening, inside: &mut Inside) -> Result<usize, E
 }
 
 pub fn find(number: usize, _inside: &Inside) -> Result<Arc<Handle>, Error> {
-    let found = HANDLES.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned().ok_or_else(not_open)?;
+    let found = HANDLES.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned();
+    let found = found.ok_or_else(|| not_in_table(number))?;
     if found.generation == gate::generation() {
         return Ok(found);
     }
     // Threads of the parent that were in a call at the fork are not here to let go of it: the child has one of its own.
     let mut handles = HANDLES.write().unwrap_or_else(PoisonError::into_inner);
-    let slot = handles.get_mut(&number).ok_or_else(not_open)?;
+    let slot = handles.get_mut(&number).ok_or_else(|| not_in_table(number))?;
     if slot.generation != gate::generation() {
         let session = slot.session.read().unwrap_or_else(PoisonError::into_inner).clone();
         let holdings = Arc::new(Mutex::new(mem::take(&mut *slot.holdings()).in_forked_child()));
@@ -133,6 +135,26 @@ pub(super) fn forget_parent() {
 
 pub fn not_open() -> Error {
     Error::new(Code::NotOpen, "the handle is NULL or not open: call dss_init first, and nothing after dss_fini")
+}
+
+pub(super) fn closed() -> Error {
+    let text = "the handle was closed by dss_fini, of this struct or of a copy of it: call dss_init to open it anew";
+    Error::new(Code::NotOpen, text)
+}
+
+/// The error for a number that no open handle has.
+fn not_in_table(number: usize) -> Error {
+    if (FIRST..NEXT.load(Ordering::Relaxed)).contains(&number) && !mutant::on("handle_closed") {
+        return closed();
+    }
+    if mutant::on("handle_foreign") {
+        return not_open();
+    }
+    let text = format!(
+        "dh_conn ({number:#x}) is nothing that dss_init of this library has given: the struct is another library's of that name, \
+         was never initialised, or was overwritten; set a new struct to zero, and pass only structs that this library opened"
+    );
+    Error::new(Code::NotOpen, text)
 }
 
 impl Session {

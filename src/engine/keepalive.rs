@@ -62,7 +62,7 @@ pub fn start(handle: &Handle, _inside: &Inside) -> Result<(), Error> {
     }
     // Nobody would end it, if this was the last handle.
     if handle.is_closed() {
-        return Err(handle::not_open());
+        return Err(handle::closed());
     }
     // A thread takes memory for itself when it begins, and ends the process if there is none.
     reserve::room_for(reserve::FOR_THREAD)?;
