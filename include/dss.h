@@ -114,9 +114,10 @@
  *                       library: dss_last_error() says which
  *     -EINVAL           a name is NULL (where one is needed) or empty
  *     -ENAMETOOLONG     a lock_id or key of more than 2048 bytes, or a lock_owner of more than 256
- *     -EBUSY            others, also other threads of this process, kept the store busy beyond timeout_ms (on PostgreSQL
- *                       somebody's open transaction kept the lock's row); or a lease was so short that it was over before its
- *                       grant arrived: try again, or allow more time
+ *     -EBUSY            the call was not done within timeout_ms, though the store can be reached: SQLite could not get a lock on the
+ *                       file, another transaction of PostgreSQL held a lock on a row or table, etcd's keys kept changing, or
+ *                       other threads of this process were ahead; or a lease was so short that it was over before its grant
+ *                       arrived. dss_last_error() says what was seen: try again, or allow more time
  *     -EINPROGRESS      the disk did not confirm the change within timeout_ms, or another process that was doing it together
  *                       with its own was stopped (SIGSTOP), or the request went out to a server and no answer came, nor
  *                       could any be had within timeout_ms: it may have been applied. After dss_lock() or
@@ -613,7 +614,7 @@ int dss_init(struct dss_handle *handle);
  * are keywords as the others.
  *
  *     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000. With 0
- *                     it tries once, and gives -EBUSY as soon as anybody is in the way; a server is given up to 400
+ *                     it tries once, and gives -EBUSY if the store is busy; a server is given up to 400
  *     mode=OCTAL      sqlite: the mode of a file that has to be created, three or four octal digits such as 0660: its owner
  *                     may read and write it, nobody may execute it; default 0600. The umask does not count
  *     schema=NAME     postgresql: the schema that holds the store, 1 to 63 small letters, digits and '_'; default dss
@@ -675,7 +676,7 @@ int dss_init(struct dss_handle *handle);
  *                     -EREMOTE if the file would be on a network file system (NFS, Lustre, GPFS, CIFS, 9p, ...), where
  *                      SQLite's locks do not hold: give a path on a local one,
  *                     -EMLINK if the file has a hard link: remove it; or is itself a bind mount: mount its folder instead,
- *                     -EBUSY if other processes kept the file locked beyond timeout_ms: try again, or allow more time,
+ *                     -EBUSY if the locks on the file could not be had within timeout_ms: try again, or allow more time,
  *                     -ECHILD in a process that was made by _Fork(3) or clone(2),
  *                     -ENOMEM, -ENOTRECOVERABLE: see "ERRORS OF EVERY CALL" above.
  */

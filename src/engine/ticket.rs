@@ -160,7 +160,7 @@ impl Ticket {
             .doubt
             .as_ref()
             .or(progress.hindrance.as_ref())
-            .map_or("other threads' calls come first".into(), |error| error.text.clone())
+            .map_or("its turn did not come in this process's queue".into(), |error| error.text.clone())
     }
 
     fn subject(&self) -> String {

@@ -137,7 +137,7 @@ const TEXTS: &[(i32, &CStr)] = &[
     (libc::EBADF, c"the handle is not open"),
     (libc::ECHILD, c"the handle belongs to the process that forked this one"),
     (libc::ECANCELED, c"not taken, since another id of the same call was held"),
-    (libc::EBUSY, c"others kept the store locked beyond timeout_ms; nothing changed"),
+    (libc::EBUSY, c"the store was busy beyond timeout_ms; nothing changed"),
     (libc::ENOTCONN, c"the store can't be reached; nothing changed"),
     (libc::EMLINK, c"the SQLite file has a second name; nothing changed"),
     (libc::EIDRM, c"the SQLite file was moved or removed while open: open it again"),

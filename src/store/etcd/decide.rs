@@ -297,6 +297,6 @@ fn note_over(ids: &[LockId], becomes: &[Becomes], slots: &Slots, plan: &mut Plan
 /// As an error of one request.
 pub fn busy() -> Error {
     use crate::model::error::Code;
-    let text = "other processes change the same locks at such a rate that this call did not come through: try again";
+    let text = "the keys or leases of these locks had changed, or had to be read anew, at each try within timeout_ms";
     Error::new(Code::Busy, text)
 }

@@ -60,7 +60,11 @@ pub fn cure(state: SqlState, text: &str) -> Cure {
         // Deadlock, serialization: undone, and to be tried again.
         b"40P01" | b"40001" => Cure::Again,
         b"26000" => Cure::Prepare,
-        b"55P03" | b"57014" => Cure::Busy(error(Code::Busy, ": somebody keeps the lock's row; see pg_locks")),
+        b"55P03" => Cure::Busy(error(
+            Code::Busy,
+            ": another transaction held a lock on a row or table of the store; see pg_locks",
+        )),
+        b"57014" => Cure::Busy(error(Code::Busy, ": statement_timeout or an administrator ended the statement")),
         b"25006" => {
             Cure::Reconnect(error(Code::ReadOnly, ": this server is a standby, or read-only; name the primary"))
         }
@@ -173,6 +177,18 @@ mod tests {
         assert_eq!(code(&format!("{begin}Connection refused")), Code::Unreachable);
         assert_eq!(code(&format!("{begin}session is read-only")), Code::ReadOnly);
         assert_eq!(code("could not translate host name \"ABCDE\" to address"), Code::Unreachable);
+    }
+
+    /// A statement that an administrator or statement_timeout had ended was put down to another transaction's lock on a row.
+    #[test]
+    fn a_busy_server_is_given_no_cause_that_was_not_seen() {
+        let text = |state: &[u8; 5], said: &str| match cure(SqlState(*state), &format!("h:5432/d: {said}")) {
+            Cure::Busy(error) => error.text,
+            other => panic!("{other:?}"),
+        };
+        assert!(text(b"55P03", "canceling statement due to lock timeout").contains("another transaction"));
+        let ended = text(b"57014", "canceling statement due to user request");
+        assert!(ended.contains("statement_timeout") && !ended.contains("another transaction"), "{ended}");
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl Postgres {
                 self.server.prepare_again();
                 Ok(())
             }
-            Cure::Prepare => Err(Fault::Busy(schema::contended(self.server.place()))),
+            Cure::Prepare => Err(Fault::Busy(schema::unprepared(self.server.place()))),
             Cure::Resolve => {
                 self.session.doubt(part);
                 Ok(())

@@ -163,7 +163,15 @@ fn no_right_to_make(error: Error, schema: &str, place: &str) -> Error {
 }
 
 pub fn contended(place: &str) -> Error {
-    Error::new(Code::Busy, format!("PostgreSQL at {place}: others' transactions kept coming first"))
+    let text =
+        "the server undid the transaction at each try within timeout_ms, for a deadlock or a serialization failure";
+    Error::new(Code::Busy, format!("PostgreSQL at {place}: {text}"))
+}
+
+pub fn unprepared(place: &str) -> Error {
+    let text = "the server did not know the prepared statements of this connection at any try within timeout_ms; a pooler in \
+                transaction mode may be why";
+    Error::new(Code::Busy, format!("PostgreSQL at {place}: {text}"))
 }
 
 pub fn strange_answer(place: &str) -> Error {

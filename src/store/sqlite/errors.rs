@@ -95,7 +95,7 @@ fn fault_of(extended: i32, errno: i32, said: &str) -> Fault {
     let failed = |code: Code, cure: &str| Fault::Failed(Error::new(code, format!("{said}; {cure}")));
     match (extended, extended & 0xff) {
         (_, ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED | ffi::SQLITE_PROTOCOL) => {
-            Fault::Busy(Error::new(Code::Busy, format!("{said}; another process has the store locked")))
+            Fault::Busy(Error::new(Code::Busy, format!("{said}; SQLite could not get a lock on the file")))
         }
         // The flush of a commit: what it wrote may be on the disk or not.
         (ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC, _) => {

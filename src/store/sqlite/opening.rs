@@ -34,7 +34,8 @@ pub fn make_alone(place: &Place, path: &str) -> Result<Option<Beside>, Fault> {
         }
         return Ok(Some(beside));
     }
-    Err(Fault::Busy(Error::new(Code::Busy, format!("{path}: another process is making the store"))))
+    let text = format!("{path}: another opener of the file has the lock under which the store is made in it");
+    Err(Fault::Busy(Error::new(Code::Busy, text)))
 }
 
 /// Sees to it that SQLite opened the very file that was found, and that it is a store; makes the tables of a new one.
