@@ -62,10 +62,11 @@
  * first such lock, blocks all signals, and ends in the last dss_fini(). dss_event_fd() becomes readable when a lock is
  * at risk (DSS_EVENT_AT_RISK), is safe again (DSS_EVENT_SAFE) or is lost (DSS_EVENT_LOST), which tells every end of the
  * lock but those that this handle made itself. Refreshing such a lock starts its lease anew; unlocking or transferring
- * it, and dss_fini(), ends its renewal. Only the process that took it renews it. In a forked child each such lock gives one
- * DSS_EVENT_LOST with DSS_REASON_FORKED, on a descriptor of the child's own: call dss_event_fd() again there. A daemon that
- * leaves its terminal by fork(2) takes the lock over in the child with DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE; a parent that
- * still runs then gets DSS_REASON_RESUMED.
+ * it, and dss_fini(), ends its renewal. Only the process that took it renews it. In a forked child
+ * each such lock gives one DSS_EVENT_LOST with DSS_REASON_FORKED, on a descriptor of the child's
+ * own: call dss_event_fd() again there. A daemon that leaves its terminal by fork(2) takes the lock
+ * over in the child with DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE; a parent that still runs then gets
+ * DSS_REASON_RESUMED.
  *
  * A PROGRAM
  *
@@ -109,15 +110,18 @@
  * was told. dss_last_error() has the whole story of the calling thread's last failure. Besides those that are listed with
  * a call:
  *
- *     -EBADF            the handle is NULL or not open: call dss_init() first, and nothing after dss_fini(). Or it was closed
- *                       through a copy of the struct, or dh_conn is nothing that this library has given, as in a struct of another
- *                       library: dss_last_error() says which
+ *     -EBADF            the handle is NULL or not open: call dss_init() first, and nothing after
+ *                       dss_fini(). Or it was closed through a copy of the struct, or dh_conn is
+ *                       nothing that this library has given, as in a struct of another library:
+ *                       dss_last_error() says which
  *     -EINVAL           a name is NULL (where one is needed) or empty
  *     -ENAMETOOLONG     a lock_id or key of more than 2048 bytes, or a lock_owner of more than 256
- *     -EBUSY            the call was not done within timeout_ms, though the store can be reached: SQLite could not get a lock on the
- *                       file, another transaction of PostgreSQL held a lock on a row or table, etcd's keys kept changing, or
- *                       other threads of this process were ahead; or a lease was so short that it was over before its grant
- *                       arrived. dss_last_error() says what was seen: try again, or allow more time
+ *     -EBUSY            the call was not done within timeout_ms, though the store can be reached:
+ *                       SQLite could not get a lock on the file, another transaction of PostgreSQL
+ *                       held a lock on a row or table, etcd's keys kept changing, or other threads
+ *                       of this process were ahead; or a lease was so short that it was over before
+ *                       its grant arrived. dss_last_error() says what was seen: try again, or allow
+ *                       more time
  *     -EINPROGRESS      the disk did not confirm the change within timeout_ms, or another process that was doing it together
  *                       with its own was stopped (SIGSTOP), or the request went out to a server and no answer came, nor
  *                       could any be had within timeout_ms: it may have been applied. After dss_lock() or
@@ -313,8 +317,9 @@
 #define DSS_REASON_UNLOCKED 5
 
 /**
- * dss_event.reason: this process was forked from the one that took the lock and renews it. That one goes on renewing it, if
- * it still runs. Take the lock anew in this process with DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE, or leave it alone.
+ * dss_event.reason: this process was forked from the one that took the lock and renews it. That
+ * one goes on renewing it, if it still runs. Take the lock anew in this process with
+ * DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE, or leave it alone.
  */
 #define DSS_REASON_FORKED 6
 
@@ -614,7 +619,8 @@ int dss_init(struct dss_handle *handle);
  * are keywords as the others.
  *
  *     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000. With 0
- *                     it tries once, and gives -EBUSY if the store is busy; a server is given up to 400
+ *                     it tries once, and gives -EBUSY if the store is busy; a server is given up
+ *                     to 400 ms
  *     mode=OCTAL      sqlite: the mode of a file that has to be created, three or four octal digits such as 0660: its owner
  *                     may read and write it, nobody may execute it; default 0600. The umask does not count
  *     schema=NAME     postgresql: the schema that holds the store, 1 to 63 small letters, digits and '_'; default dss
@@ -676,7 +682,8 @@ int dss_init(struct dss_handle *handle);
  *                     -EREMOTE if the file would be on a network file system (NFS, Lustre, GPFS, CIFS, 9p, ...), where
  *                      SQLite's locks do not hold: give a path on a local one,
  *                     -EMLINK if the file has a hard link: remove it; or is itself a bind mount: mount its folder instead,
- *                     -EBUSY if the locks on the file could not be had within timeout_ms: try again, or allow more time,
+ *                     -EBUSY if the locks on the file could not be had within timeout_ms: try
+ *                      again, or allow more time,
  *                     -ECHILD in a process that was made by _Fork(3) or clone(2),
  *                     -ENOMEM, -ENOTRECOVERABLE: see "ERRORS OF EVERY CALL" above.
  */
@@ -1036,9 +1043,10 @@ int dss_list(struct dss_handle *handle, const char *key_prefix, dss_key_cb callb
  * @param[out]  ret_left_ms  The time left in milliseconds, more than 0; INT64_MAX for a lock that never expires. 0 on
  *                           failure, but untouched after a bad handle or argument. It may be NULL.
  * @return                   0 while a grant that this handle made or refreshed is in time,
- *                          -ENOLCK if its lease is over, its loss is known, or it is not this handle's in this process;
- *                           in a forked child that is so for all that was taken before the fork: dss_last_error() says
- *                           whether the parent renews it,
+ *                          -ENOLCK if its lease is over, its loss is known, or it is not this
+ *                           handle's in this process; in a forked child that is so for all that
+ *                           was taken before the fork: dss_last_error() says whether the parent
+ *                           renews it,
  *                          -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */
 int dss_lock_left(struct dss_handle *handle, const char *lock_id, uint64_t token, int64_t *ret_left_ms);
@@ -1048,17 +1056,19 @@ int dss_lock_left(struct dss_handle *handle, const char *lock_id, uint64_t token
  *
  * Events come from locks that this handle took with DSS_LOCK_KEEPALIVE. Take them with dss_event_next() until it gives 0.
  *
- * A forked child gets a descriptor of its own by this call, and never its parent's events: its own are one DSS_EVENT_LOST with
- * DSS_REASON_FORKED for each lock that the parent renews. They wait from the child's first call on the handle, so the new
- * descriptor is readable at once. A lock that the child takes over, transfers or unlocks before it takes the event gives none.
+ * A forked child gets a descriptor of its own by this call, and never its parent's events: its own
+ * are one DSS_EVENT_LOST with DSS_REASON_FORKED for each lock that the parent renews. They wait
+ * from the child's first call on the handle, so the new descriptor is readable at once. A lock
+ * that the child takes over, transfers or unlocks before it takes the event gives none.
  *
- * The parent's descriptor stays open in the child and is of no use there: it is readable while events wait in the parent, and
- * tells nothing of the child's. Take it out of the child's poll(2) set and put the new one in; the child may close it. An
- * epoll(7) set that was made before the fork is shared with the parent, and so is each change of it: make a new one.
+ * The parent's descriptor stays open in the child and is of no use there: it is readable while
+ * events wait in the parent, and tells nothing of the child's. Take it out of the child's poll(2)
+ * set and put the new one in; the child may close it. An epoll(7) set that was made before the
+ * fork is shared with the parent, and so is each change of it: make a new one.
  *
  * @param[in]   handle  DSS handle.
- * @return              The descriptor, the same one each time in a process. It is the handle's: do not read, write or
- *                      close it; dss_fini() closes it. It is close-on-exec,
+ * @return              The descriptor, the same one each time in a process. It is the handle's: do
+ *                      not read, write or close it; dss_fini() closes it. It is close-on-exec,
  *                     -EMFILE, -ENOMEM if none can be had,
  *                     -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */

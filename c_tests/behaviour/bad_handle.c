@@ -1,9 +1,10 @@
 /*
- * A program passed the struct dss_handle of another library to this one. The text of -EBADF told it to call dss_init first, which
- * it had done, in the other library.
+ * A program passed the struct dss_handle of another library to this one. The text of -EBADF told it
+ * to call dss_init first, which it had done, in the other library.
  *
  * Proves: a handle that is not open gives -EBADF in every call, whether it is zeroed, was never initialised, has been
- * closed or is the copy of one that was closed, and the text says which; and closing it again harms nobody.
+ * closed or is the copy of one that was closed, and the text says which; and closing it again harms
+ * nobody.
  */
 #include "test.h"
 

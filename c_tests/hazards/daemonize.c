@@ -2,8 +2,9 @@
  * A daemon opened its store and took its locks while it could still print errors, and then left the terminal as the books say: two
  * forks, a new session, another folder, no umask, and every descriptor closed, ours among them.
  *
- * Proves: the handle works in the daemon and the locks are there. An event reports a kept one, which goes on when it is taken by
- * RESUME and KEEPALIVE. A store named by a relative path is still the same file, and the first process loses nothing.
+ * Proves: the handle works in the daemon and the locks are there. An event reports a kept one,
+ * which goes on when it is taken by RESUME and KEEPALIVE. A store named by a relative path is still
+ * the same file, and the first process loses nothing.
  */
 #include "rude.h"
 

@@ -1,11 +1,13 @@
 /*
- * A daemon took locks with DSS_LOCK_KEEPALIVE, watched dss_event_fd(), and forked to leave its terminal. Only the first process
- * renewed the locks, and it ended. The child saw no event, and dss_lock_left() said "its lease is over", which was not so: the
- * daemon went on without its locks and nothing told it why.
+ * A daemon took locks with DSS_LOCK_KEEPALIVE, watched dss_event_fd(), and forked to leave its
+ * terminal. Only the first process renewed the locks, and it ended. The child saw no event, and
+ * dss_lock_left() said "its lease is over", which was not so: the daemon went on without its locks
+ * and nothing told it why.
  *
- * Proves: in each forked child each lock that the parent keeps gives one DSS_EVENT_LOST with DSS_REASON_FORKED, on a descriptor of
- * the child's own, whichever call comes first; the parent's events stay the parent's; dss_lock_left() says what is so; and a
- * lock that the child has taken over, transferred or unlocked itself gives no event.
+ * Proves: in each forked child each lock that the parent keeps gives one DSS_EVENT_LOST with
+ * DSS_REASON_FORKED, on a descriptor of the child's own, whichever call comes first; the parent's
+ * events stay the parent's; dss_lock_left() says what is so; and a lock that the child has taken
+ * over, transferred or unlocked itself gives no event.
  */
 #include "hazard.h"
 

@@ -59,8 +59,9 @@ impl Events {
         }
     }
 
-    /// For a forked child, which has an event descriptor of its own. The parent's stays open: its number may stand in a poll set
-    /// of the host, and must not become that of another file. Nothing is allocated.
+    /// For a forked child, which has an event descriptor of its own. The parent's stays open: its
+    /// number may stand in a poll set of the host, and must not become that of another file.
+    /// Nothing is allocated.
     pub fn leave_descriptor_to_parent(&mut self) {
         mem::forget(self.signpost.take());
     }

@@ -125,8 +125,9 @@ pub(super) fn none_is_open() -> bool {
     HANDLES.read().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
-/// In a forked child, before it returns from fork(2). [`find`] does the rest at the first call on each handle: nothing may be
-/// allocated here, since another thread of the parent may have been in malloc.
+/// In a forked child, before it returns from fork(2). [`find`] does the rest at the first call on
+/// each handle: nothing may be allocated here, since another thread of the parent may have been in
+/// malloc.
 pub(super) fn forget_parent() {
     for handle in HANDLES.read().unwrap_or_else(PoisonError::into_inner).values() {
         handle.holdings().events.leave_descriptor_to_parent();
@@ -151,8 +152,9 @@ fn not_in_table(number: usize) -> Error {
         return not_open();
     }
     let text = format!(
-        "dh_conn ({number:#x}) is nothing that dss_init of this library has given: the struct is another library's of that name, \
-         was never initialised, or was overwritten; set a new struct to zero, and pass only structs that this library opened"
+        "dh_conn ({number:#x}) is nothing that dss_init of this library has given: the struct is \
+         another library's of that name, was never initialised, or was overwritten; set a new \
+         struct to zero, and pass only structs that this library opened"
     );
     Error::new(Code::NotOpen, text)
 }

@@ -39,8 +39,9 @@ pub const DSS_REASON_RESUMED: u32 = 4;
 /// dss_event.reason: the lock was unlocked in its owner's name, through another handle.
 pub const DSS_REASON_UNLOCKED: u32 = 5;
 
-/// dss_event.reason: this process was forked from the one that took the lock and renews it. That one goes on renewing it, if
-/// it still runs. Take the lock anew in this process with DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE, or leave it alone.
+/// dss_event.reason: this process was forked from the one that took the lock and renews it. That
+/// one goes on renewing it, if it still runs. Take the lock anew in this process with
+/// DSS_LOCK_RESUME | DSS_LOCK_KEEPALIVE, or leave it alone.
 pub const DSS_REASON_FORKED: u32 = 6;
 
 /// What happened to a lock that was taken with DSS_LOCK_KEEPALIVE.
@@ -74,9 +75,10 @@ pub struct dss_event {
 /// @param[out]  ret_left_ms  The time left in milliseconds, more than 0; INT64_MAX for a lock that never expires. 0 on
 ///                           failure, but untouched after a bad handle or argument. It may be NULL.
 /// @return                   0 while a grant that this handle made or refreshed is in time,
-///                          -ENOLCK if its lease is over, its loss is known, or it is not this handle's in this process;
-///                           in a forked child that is so for all that was taken before the fork: dss_last_error() says
-///                           whether the parent renews it,
+///                          -ENOLCK if its lease is over, its loss is known, or it is not this
+///                           handle's in this process; in a forked child that is so for all that
+///                           was taken before the fork: dss_last_error() says whether the parent
+///                           renews it,
 ///                          -EINVAL, -ENAMETOOLONG, -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dss_lock_left(
@@ -100,17 +102,19 @@ pub unsafe extern "C" fn dss_lock_left(
 ///
 /// Events come from locks that this handle took with DSS_LOCK_KEEPALIVE. Take them with dss_event_next() until it gives 0.
 ///
-/// A forked child gets a descriptor of its own by this call, and never its parent's events: its own are one DSS_EVENT_LOST with
-/// DSS_REASON_FORKED for each lock that the parent renews. They wait from the child's first call on the handle, so the new
-/// descriptor is readable at once. A lock that the child takes over, transfers or unlocks before it takes the event gives none.
+/// A forked child gets a descriptor of its own by this call, and never its parent's events: its own
+/// are one DSS_EVENT_LOST with DSS_REASON_FORKED for each lock that the parent renews. They wait
+/// from the child's first call on the handle, so the new descriptor is readable at once. A lock
+/// that the child takes over, transfers or unlocks before it takes the event gives none.
 ///
-/// The parent's descriptor stays open in the child and is of no use there: it is readable while events wait in the parent, and
-/// tells nothing of the child's. Take it out of the child's poll(2) set and put the new one in; the child may close it. An
-/// epoll(7) set that was made before the fork is shared with the parent, and so is each change of it: make a new one.
+/// The parent's descriptor stays open in the child and is of no use there: it is readable while
+/// events wait in the parent, and tells nothing of the child's. Take it out of the child's poll(2)
+/// set and put the new one in; the child may close it. An epoll(7) set that was made before the
+/// fork is shared with the parent, and so is each change of it: make a new one.
 ///
 /// @param[in]   handle  DSS handle.
-/// @return              The descriptor, the same one each time in a process. It is the handle's: do not read, write or
-///                      close it; dss_fini() closes it. It is close-on-exec,
+/// @return              The descriptor, the same one each time in a process. It is the handle's: do
+///                      not read, write or close it; dss_fini() closes it. It is close-on-exec,
 ///                     -EMFILE, -ENOMEM if none can be had,
 ///                     -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]

@@ -86,7 +86,8 @@ pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
 /// are keywords as the others.
 ///
 ///     timeout_ms=N    how long any one call may spend before it gives up, 0 to 86400000 milliseconds; default 10000. With 0
-///                     it tries once, and gives -EBUSY if the store is busy; a server is given up to 400
+///                     it tries once, and gives -EBUSY if the store is busy; a server is given up
+///                     to 400 ms
 ///     mode=OCTAL      sqlite: the mode of a file that has to be created, three or four octal digits such as 0660: its owner
 ///                     may read and write it, nobody may execute it; default 0600. The umask does not count
 ///     schema=NAME     postgresql: the schema that holds the store, 1 to 63 small letters, digits and '_'; default dss
@@ -148,7 +149,8 @@ pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
 ///                     -EREMOTE if the file would be on a network file system (NFS, Lustre, GPFS, CIFS, 9p, ...), where
 ///                      SQLite's locks do not hold: give a path on a local one,
 ///                     -EMLINK if the file has a hard link: remove it; or is itself a bind mount: mount its folder instead,
-///                     -EBUSY if the locks on the file could not be had within timeout_ms: try again, or allow more time,
+///                     -EBUSY if the locks on the file could not be had within timeout_ms: try
+///                      again, or allow more time,
 ///                     -ECHILD in a process that was made by _Fork(3) or clone(2),
 ///                     -ENOMEM, -ENOTRECOVERABLE: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]

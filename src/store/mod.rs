@@ -275,11 +275,11 @@ impl Place {
 
     /// Fails where a forked child can't reach the store that its parent opened.
     pub fn check_after_fork(&self) -> Result<(), Error> {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Place::Sqlite(place) => place.check(),
-            _ => self.check_shared(),
+        #[cfg(feature = "sqlite")]
+        if let Place::Sqlite(place) = self {
+            return place.check();
         }
+        self.check_shared()
     }
 
     /// Fails if the store is in the memory of one process. Does no I/O.

@@ -124,7 +124,8 @@ fn forked(holdings: &mut Holdings) -> Vec<u64> {
     events.filter(|event| event.kind == Kind::Forked).map(|event| event.token).collect()
 }
 
-/// A daemon that forked twice to leave its terminal, and made a call in the process between, saw no event in the last one.
+/// A daemon that forked twice to leave its terminal, and made a call in the process between, saw no
+/// event in the last one.
 #[test]
 fn each_generation_is_told_once() {
     let mut parent = keeping(5);

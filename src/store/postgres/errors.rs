@@ -179,7 +179,8 @@ mod tests {
         assert_eq!(code("could not translate host name \"ABCDE\" to address"), Code::Unreachable);
     }
 
-    /// A statement that an administrator or statement_timeout had ended was put down to another transaction's lock on a row.
+    /// A statement that an administrator or statement_timeout had ended was put down to another
+    /// transaction's lock on a row.
     #[test]
     fn a_busy_server_is_given_no_cause_that_was_not_seen() {
         let text = |state: &[u8; 5], said: &str| match cure(SqlState(*state), &format!("h:5432/d: {said}")) {
