@@ -44,7 +44,7 @@ static inline void psql_start(struct psql *psql)
 /* Returns when it is done; the first line that it answers, or nothing, goes into the buffer. */
 static inline void psql_ask(struct psql *psql, const char *sql, char *answer, size_t size)
 {
-    char line[4096];
+    char line[1 << 16];
 
     answer[0] = '\0';
     CHECK(fprintf(psql->to, "%s\n\\echo done\n", sql) > 0 && fflush(psql->to) == 0);

@@ -115,7 +115,10 @@ fn state_in(said: &str) -> Option<[u8; 5]> {
 
 pub fn lost(message: &str, place: &str) -> Error {
     let message = message.lines().next().unwrap_or("the connection was closed");
-    Error::new(Code::Unreachable, format!("the connection to PostgreSQL at {place} was lost: {message}"))
+    // pgbouncer ends the connection of a client that begins a transaction in statement mode.
+    let is_statement_mode = message.contains("statement pooling mode");
+    let cure = if is_statement_mode { ": set the pooler's pool_mode to transaction or session" } else { "" };
+    Error::new(Code::Unreachable, format!("the connection to PostgreSQL at {place} was lost: {message}{cure}"))
 }
 
 pub fn no_answer(place: &str) -> Error {

@@ -7,6 +7,7 @@ use super::{
     errors::{self, SqlState, Trouble},
     libpq::{self, Conn, Libpq},
     rows::{Rows, string},
+    statement::Statement,
 };
 use crate::{
     clock,
@@ -30,8 +31,8 @@ pub struct Link {
     socket: Option<(RawFd, inherited::Serial)>,
     /// host:port/database, for texts.
     place: String,
-    /// The names of the statements that it was given.
-    prepared: Vec<&'static CStr>,
+    /// The ids of the statements that were prepared on it.
+    prepared: Vec<u128>,
     /// How often it did not know a prepared statement, and whether they are sent as text for that.
     forgot: u32,
     as_text: bool,
@@ -39,13 +40,6 @@ pub struct Link {
 
 // SAFETY: libpq lets any one thread at a time use a connection.
 unsafe impl Send for Link {}
-
-/// A statement that is prepared once for each connection: its name, its text, and the type of each parameter.
-pub struct Statement {
-    pub name: &'static CStr,
-    pub sql: CString,
-    pub types: &'static [u32],
-}
 
 impl Link {
     pub fn fd(&self) -> Option<RawFd> {
@@ -100,11 +94,11 @@ impl Link {
         // SAFETY: the strings end with NUL, the list is as long as said, and libpq copies them.
         let send = || unsafe { (libpq.PQsendPrepare)(conn, name, sql, types.len() as c_int, types.as_ptr()) };
         match self.exchange(send, deadline) {
-            // Behind a pooler, another client's preparation of the same text.
+            // Behind a pooler another client has prepared it: the same name means the same text.
             Err(Trouble::Refused { state, .. }) if state == SqlState::DUPLICATE_STATEMENT => {}
             other => drop(other?),
         }
-        self.prepared.push(statement.name);
+        self.prepared.push(statement.id);
         Ok(())
     }
 
@@ -117,7 +111,7 @@ impl Link {
         binary: bool,
         deadline: Instant,
     ) -> Result<Rows, Trouble> {
-        if !self.as_text && !self.prepared.contains(&statement.name) {
+        if !self.as_text && !self.prepared.contains(&statement.id) {
             self.prepare(statement, deadline).map_err(Trouble::of_preparation)?;
         }
         let values: Vec<*const c_char> =

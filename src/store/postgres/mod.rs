@@ -19,6 +19,7 @@ mod server;
 mod session;
 mod site;
 mod state;
+mod statement;
 mod ways;
 
 use super::{Fault, Missing, Pages, Remote, Scan, Snapshot, Store, waiters::Waiters};

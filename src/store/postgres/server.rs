@@ -4,15 +4,15 @@ use super::{
     arrays::{BOOLS, BYTEAS, INT8},
     batch,
     errors::{Trouble, no_answer},
-    link::{Link, Statement},
+    link::Link,
     schema,
     site::Site,
     state,
+    statement::Statement,
     ways::{self, Way},
 };
 use crate::{clock, model::error::Error, store::Missing};
 use std::{
-    ffi::CString,
     fmt::Write,
     sync::Arc,
     thread,
@@ -53,11 +53,9 @@ pub struct Statements {
 
 impl Statements {
     pub fn of(schema: &str) -> Statements {
-        let statement =
-            |name, sql: String, types| Statement { name, sql: CString::new(sql).unwrap_or_default(), types };
-        let function = |name, function, types: &'static [u32]| {
+        let function = |function, types: &'static [u32]| {
             let places: Vec<String> = (1..=types.len()).map(|place| format!("${place}")).collect();
-            statement(name, format!("SELECT {schema}.{function}({})", places.join(", ")), types)
+            Statement::new(&format!("SELECT {schema}.{function}({})", places.join(", ")), types)
         };
         let read = format!(
             "SELECT r_now_us, (r_lock).lock_id, (r_lock).owner, (r_lock).token, (r_lock).attempt, (r_lock).taken_us, \
@@ -66,19 +64,18 @@ impl Statements {
         );
         Statements {
             schema: schema.into(),
-            take_one: function(c"dss_take_one_1", "take_one", ways::TAKE_ONE),
-            unlock_one: function(c"dss_unlock_one_1", "unlock_one", ways::UNLOCK_ONE),
-            many: function(c"dss_many_1", "many", ways::MANY),
-            apply: function(c"dss_apply_1", "apply", batch::TYPES),
-            set_one: function(c"dss_set_one_1", "set_one", state::SET_ONE),
-            set_many: function(c"dss_set_many_1", "set_many", state::SET_MANY),
-            read: statement(c"dss_read_1", read, &[BYTEAS]),
-            look_up: statement(
-                c"dss_look_up_1",
-                format!("SELECT r_version, r_value FROM {schema}.look_up($1, $2)"),
+            take_one: function("take_one", ways::TAKE_ONE),
+            unlock_one: function("unlock_one", ways::UNLOCK_ONE),
+            many: function("many", ways::MANY),
+            apply: function("apply", batch::TYPES),
+            set_one: function("set_one", state::SET_ONE),
+            set_many: function("set_many", state::SET_MANY),
+            read: Statement::new(&read, &[BYTEAS]),
+            look_up: Statement::new(
+                &format!("SELECT r_version, r_value FROM {schema}.look_up($1, $2)"),
                 &[BYTEAS, INT8],
             ),
-            stand: function(c"dss_stand_1", "stand", &[BYTEAS, BYTEAS, BOOLS, INT8]),
+            stand: function("stand", &[BYTEAS, BYTEAS, BOOLS, INT8]),
         }
     }
 
