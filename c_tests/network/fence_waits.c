@@ -36,14 +36,14 @@ struct writing {
     int rc;
 };
 
-/* What a lock's number is, which every transaction that takes or releases it locks first. */
-static int64_t number_of(const char *id)
+/* A lock's number in SQL, which every transaction that takes or releases it locks first. */
+static const char *number_of(const char *id)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
     for (; *id != '\0'; id++)
         hash = (hash ^ (unsigned char)*id) * UINT64_C(0x100000001b3);
-    return (int64_t)hash;
+    return made("%lld # hashtextextended('%s.lock', 0)", (long long)hash, psql_schema());
 }
 
 static void *write_it(void *arg)
@@ -93,7 +93,7 @@ static void meet(const char *uri, const struct change *change)
     writing.token = take(&writing.handle, writing.id, "ann", 0, change->is_refresh ? 1000 : 0).token;
     psql_do(&psql, "BEGIN;");
     if (!change->is_refresh)
-        psql_do(&psql, made("SELECT pg_advisory_xact_lock(%lld);", (long long)number_of(writing.id)));
+        psql_do(&psql, made("SELECT pg_advisory_xact_lock(%s);", number_of(writing.id)));
     psql_do(&psql, made(change->sql, psql_schema(), writing.id));
     if (change->is_refresh)
         wait_until_over(&writing.handle, writing.id);
@@ -111,9 +111,9 @@ static void meet(const char *uri, const struct change *change)
 static void share(struct psql *psql, const char *id)
 {
     psql_do(psql, "BEGIN;");
-    psql_do(psql, made("SELECT pg_advisory_xact_lock_shared(%lld);", (long long)number_of(id)));
+    psql_do(psql, made("SELECT pg_advisory_xact_lock_shared(%s);", number_of(id)));
     for (int i = 0; i < OF_SET; i++)
-        psql_do(psql, made("SELECT pg_advisory_xact_lock_shared(%lld);", (long long)number_of(part_of(id, i))));
+        psql_do(psql, made("SELECT pg_advisory_xact_lock_shared(%s);", number_of(part_of(id, i))));
 }
 
 struct making {

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     model::error::{Code, Error},
+    mutant,
     store::{Missing, no_store},
 };
 use std::time::Instant;
@@ -23,7 +24,9 @@ const MAKING: i64 = 0x6c69_6264_7373;
 /// The SQL that makes a store in this schema, and the schema too if it is not there.
 fn sql(schema: &str, makes_schema: bool) -> String {
     let create = if makes_schema { format!("CREATE SCHEMA {schema};") } else { String::new() };
-    SQL.replace("dss.", &format!("{schema}.")).replace("CREATE SCHEMA dss;", &create)
+    let is_mutant = mutant::on("schema_not_in_keys");
+    let sql = if is_mutant { SQL.replace(" # hashtextextended('dss.lock', 0)", "") } else { SQL.to_owned() };
+    sql.replace("dss.", &format!("{schema}.")).replace("CREATE SCHEMA dss;", &create)
 }
 
 /// Makes the store where there is none, or refuses to; true if this made it.

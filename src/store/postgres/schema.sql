@@ -315,6 +315,8 @@ END $$;
 -- Does a batch of requests in one transaction, and answers each: now_us|answer|answer... . What is to be locked is locked first, in
 -- the order of its keys and ids, so that no two batches wait for each other. p_keys: a number for each lock that may be changed,
 -- since a row that is not there can't be locked. p_rows: the ids whose rows are to be locked, where there is more than one.
+-- The database has one table of such numbers, so each is combined with a hash of the schema's name:
+-- stores do not wait for each other. All clients of a store agree on it because it is computed here.
 CREATE FUNCTION dss.apply(p_session bytea, p_epoch int8, p_batch int8, p_patience_ms int4, p_client bytea, p_keys int8[],
     p_rows bytea[], p_kinds int4[], p_counts int4[], p_flags int4[], p_ttls int8[], p_owners bytea[], p_others bytea[],
     p_attempts bytea[], p_names bytea[], p_ids bytea[], p_tokens int8[], p_seen int8[]) RETURNS text LANGUAGE plpgsql AS $$
@@ -335,7 +337,7 @@ BEGIN
     -- And one that knew how many ids there are would be made anew each time.
     v_answer := set_config('plan_cache_mode', 'force_generic_plan', true);
     FOR i IN 1 .. cardinality(p_keys) LOOP
-        v_locked := pg_advisory_xact_lock(p_keys[i]) IS NULL;
+        v_locked := pg_advisory_xact_lock(p_keys[i] # hashtextextended('dss.lock', 0)) IS NULL;
     END LOOP;
     IF cardinality(p_rows) > 0 THEN
         PERFORM FROM dss.lock WHERE lock_id = ANY (p_rows) ORDER BY lock_id FOR UPDATE;
@@ -393,7 +395,7 @@ DECLARE
     v_locked bool;
 BEGIN
     v_answer := set_config('lock_timeout', p_patience_ms::text, true);
-    v_locked := pg_advisory_xact_lock(p_key) IS NULL;
+    v_locked := pg_advisory_xact_lock(p_key # hashtextextended('dss.lock', 0)) IS NULL;
     v_now_us := dss.now_us();
     v_token := dss.mint();
     INSERT INTO dss.lock VALUES (v_token, v_now_us, v_now_us, v_now_us, p_ttl_ms, 0, p_id, p_owner, p_attempt, p_client, p_note)
@@ -426,7 +428,7 @@ DECLARE
     v_waited_for bool;
 BEGIN
     v_answer := set_config('lock_timeout', p_patience_ms::text, true) || set_config('enable_seqscan', 'off', true);
-    v_locked := pg_advisory_xact_lock(p_key) IS NULL;
+    v_locked := pg_advisory_xact_lock(p_key # hashtextextended('dss.lock', 0)) IS NULL;
     v_now_us := dss.now_us();
     DELETE FROM dss.lock WHERE lock_id = p_id AND owner = p_owner AND (p_token = 0 OR token = p_token)
         AND (ttl_ms = 0 OR leased_us + ttl_ms * 1000 > v_now_us)
@@ -466,7 +468,7 @@ BEGIN
     v_answer := set_config('lock_timeout', p_patience_ms::text, true) || set_config('enable_seqscan', 'off', true)
         || set_config('plan_cache_mode', 'force_generic_plan', true);
     FOR i IN 1 .. cardinality(p_keys) LOOP
-        v_locked := pg_advisory_xact_lock(p_keys[i]) IS NULL;
+        v_locked := pg_advisory_xact_lock(p_keys[i] # hashtextextended('dss.lock', 0)) IS NULL;
     END LOOP;
     v_now_us := dss.now_us();
     IF v_unlocks > 0 THEN
@@ -566,8 +568,8 @@ DECLARE
 BEGIN
     v_answer := set_config('lock_timeout', p_patience_ms::text, true) || set_config('enable_seqscan', 'off', true);
     -- Without a number these do nothing.
-    v_locked := pg_advisory_xact_lock_shared(p_lock) IS NULL;
-    v_locked := pg_advisory_xact_lock(p_high, p_low) IS NULL;
+    v_locked := pg_advisory_xact_lock_shared(p_lock # hashtextextended('dss.lock', 0)) IS NULL;
+    v_locked := pg_advisory_xact_lock(p_high # hashtext('dss.state'), p_low) IS NULL;
     v_now_us := dss.now_us();
     IF p_lock_id IS NOT NULL THEN
         PERFORM FROM dss.lock WHERE lock_id = p_lock_id AND token = p_token AND owner IS NOT NULL
@@ -624,10 +626,10 @@ DECLARE
 BEGIN
     v_answer := set_config('lock_timeout', p_patience_ms::text, true) || set_config('plan_cache_mode', 'force_generic_plan', true);
     FOR i IN 1 .. cardinality(p_locks) LOOP
-        v_locked := pg_advisory_xact_lock_shared(p_locks[i]) IS NULL;
+        v_locked := pg_advisory_xact_lock_shared(p_locks[i] # hashtextextended('dss.lock', 0)) IS NULL;
     END LOOP;
     FOR i IN 1 .. cardinality(p_highs) LOOP
-        v_locked := pg_advisory_xact_lock(p_highs[i], p_lows[i]) IS NULL;
+        v_locked := pg_advisory_xact_lock(p_highs[i] # hashtext('dss.state'), p_lows[i]) IS NULL;
     END LOOP;
     v_now_us := dss.now_us();
     v_answer := v_now_us;
