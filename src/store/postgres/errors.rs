@@ -39,7 +39,7 @@ impl Trouble {
 /// What to do about a refusal.
 #[derive(Debug)]
 pub enum Cure {
-    /// Try again.
+    /// Try again, after a pause.
     Again,
     /// Prepare the statements again, then try again.
     Prepare,

@@ -30,6 +30,7 @@ use crate::{
         state::KeyInfo,
         uri::postgres::Postgres as Target,
     },
+    mutant,
 };
 use errors::{Cure, Trouble};
 use list::Lists;
@@ -110,10 +111,16 @@ impl Postgres {
     }
 
     fn try_to_write(&mut self, way: Way, part: &[&Request], deadline: Instant) -> Result<Vec<Outcome>, Fault> {
+        let mut is_void = false;
         loop {
             // Whatever became of an earlier try is known from here on.
             if let Some(outcomes) = self.session.resolve(&mut self.server, deadline)? {
                 return Ok(outcomes);
+            }
+            // It may be void again and again: the changes reach another store than the question.
+            if is_void && !mutant::on("void_at_once") {
+                self.server.pause(deadline);
+                return Err(Fault::Busy(schema::void(self.server.place())));
             }
             let (link, statements) = self.server.link(deadline).map_err(Fault::Busy)?;
             let patience = deadline.saturating_duration_since(clock::instant()).saturating_sub(ANSWERS_BEFORE);
@@ -126,7 +133,9 @@ impl Postgres {
                     answers::outcomes(part, rows.text(0, 0))
                 }
                 Err(Trouble::Refused { state, text }) => {
-                    self.after_refusal(errors::cure(state, &text), part, deadline)?;
+                    let cure = errors::cure(state, &text);
+                    is_void = matches!(cure, Cure::Resolve);
+                    self.after_refusal(cure, part, deadline)?;
                     continue;
                 }
                 Err(Trouble::Unsent(error)) => {
@@ -147,7 +156,6 @@ impl Postgres {
     fn after_refusal(&mut self, cure: Cure, part: &[&Request], deadline: Instant) -> Result<(), Fault> {
         let in_time = clock::instant() < deadline;
         match cure {
-            Cure::Again if in_time => Ok(()),
             Cure::Again => Err(Fault::Busy(schema::contended(self.server.place()))),
             Cure::Prepare if in_time => {
                 self.server.prepare_again();

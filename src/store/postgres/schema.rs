@@ -177,6 +177,15 @@ pub fn unprepared(place: &str) -> Error {
     Error::new(Code::Busy, format!("PostgreSQL at {place}: {text}"))
 }
 
+/// The server has undone a change, although the store has just asked in which epoch it is.
+pub fn void(place: &str) -> Error {
+    let text = format!(
+        "PostgreSQL at {place} made the change void, since it does not know this process's session; a pooler has to lead all \
+         connections to one database"
+    );
+    Error::new(Code::Busy, text)
+}
+
 pub fn strange_answer(place: &str) -> Error {
     Error::new(Code::NotAStore, format!("PostgreSQL at {place} gave an answer that is none of libdss's functions'"))
 }

@@ -143,9 +143,7 @@ impl Server {
     pub fn link(&mut self, deadline: Instant) -> Result<(&mut Link, Arc<Statements>), Error> {
         while self.link.is_none() {
             if self.hindrance.is_some() {
-                let left = deadline.saturating_duration_since(clock::instant());
-                thread::sleep(self.pause.min(left));
-                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                self.pause(deadline);
                 if clock::instant() >= deadline {
                     return Err(self.hindrance.clone().unwrap_or_else(|| no_answer(&self.place)));
                 }
@@ -161,6 +159,13 @@ impl Server {
             Some(link) => Ok((link, statements)),
             None => Err(no_answer(&self.place)),
         }
+    }
+
+    /// Sleeps before a new try, for longer each time until an answer comes.
+    pub fn pause(&mut self, deadline: Instant) {
+        let left = deadline.saturating_duration_since(clock::instant());
+        thread::sleep(self.pause.min(left));
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
     fn connect(&mut self, deadline: Instant) -> Result<(), Error> {
@@ -219,7 +224,7 @@ impl Server {
 
     /// To be said when an answer has come.
     pub fn was_of_use(&mut self) {
-        self.is_old = true;
+        (self.is_old, self.pause) = (true, FIRST_PAUSE);
     }
 
     /// The connection that there is, if any.

@@ -81,7 +81,8 @@ impl Session {
                     errors::Cure::Fail(error) => return Err(Fault::Failed(error)),
                     errors::Cure::Reconnect(error) if !server.is_old() => return Err(Fault::Failed(error)),
                     errors::Cure::Reconnect(error) => server.disconnect(error),
-                    _ => {}
+                    errors::Cure::Busy(error) => return Err(Fault::Busy(error)),
+                    _ => server.pause(deadline),
                 },
             }
         }
