@@ -41,8 +41,8 @@ static inline int pooler_keeps_statements(void)
     return major > 1 || minor >= 21;
 }
 
-/* Starts a pooler in front of the server on this port. It has no more connections than that, and these lines in its settings.
- * Returns its port. There is one at a time. */
+/* Starts a pooler in front of the server on this port, with at most so many connections and these
+ * lines in its settings. Returns its port. There is one pooler at a time. */
 static inline int start_pooler_at(int server, const char *mode, int connections, const char *settings)
 {
     static int is_registered;

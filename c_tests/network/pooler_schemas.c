@@ -1,11 +1,14 @@
 /*
- * Two stores in one database, for one role, behind a pooler in transaction mode: dss_get answered with the other store's value,
- * dss_lock with the other store's holder, and a lock that was held was -ENOLCK. The pooler gives each transaction whichever
- * connection is free, and both stores prepared statements of the same names there.
+ * Two stores in one database, for one role, behind a pooler in transaction mode: dss_get answered
+ * with the other store's value, dss_lock with the other store's holder, and a lock that was held
+ * was -ENOLCK. The pooler gives each transaction whichever connection is free, and both stores
+ * prepared statements of the same names there.
  *
- * Proves, for each mode of the pooler, with one server connection for both stores: every call answers from its own store and changes
- * nothing in the other one. The same where another program, or another version of libdss, has prepared other statements on that
- * connection. In statement mode the calls that need longer transactions are refused, and the text names the cure.
+ * Proves, for each mode of the pooler, with one server connection for both stores: every call
+ * answers from its own store and changes nothing in the other one. The same where another program,
+ * or another version of libdss, has prepared other statements on that connection. No setting,
+ * advisory lock or cursor of a store stays on a connection that other programs use too. In
+ * statement mode the calls that need longer transactions are refused, and the text names the cure.
  */
 #include "network/calls.h"
 #include "network/pooler.h"
@@ -17,7 +20,7 @@ struct mode {
     int has_transactions;
 };
 
-/* In session mode each handle keeps up to two connections of the server: for calls and for lists. */
+/* In session mode each handle keeps up to two connections: for calls and for lists. */
 static const struct mode modes[] = {{"transaction", 1, 1}, {"session", 6, 1}, {"statement", 1, 0}};
 
 struct store {
@@ -28,11 +31,11 @@ struct store {
 static struct store one, other;
 static struct psql onlooker;
 
-/* All locks and values of a store. */
+/* All locks and values of a store. A value that is written has a new version. */
 static void look_at(const struct store *store, char *picture, size_t size)
 {
     psql_ask(&onlooker, made("SELECT (SELECT string_agg(md5(l::text), ';' ORDER BY lock_id) FROM %s.lock l), "
-                             "(SELECT string_agg(md5(s::text), ';' ORDER BY key) FROM %s.state s);",
+                             "(SELECT string_agg(md5((version, key)::text), ';' ORDER BY key) FROM %s.state s);",
                              store->schema, store->schema), picture, size);
     CHECK(strlen(picture) + 1 < size);
 }
@@ -110,13 +113,37 @@ static void check_mode(const struct mode *mode, int port, const char *name)
     dss_fini(&other.pooled);
 }
 
-/* The names that libdss gave its statements once, with other texts. Each lacks the parameters, so none could be executed. */
+/* The names that libdss once gave its statements, with other texts. None of them has parameters, so
+ * none can be executed as libdss does. */
 static void take_names(int port)
 {
-    static const char *const names[] = {"take_one", "unlock_one", "many", "apply", "set_one", "set_many", "read", "look_up", "stand"};
+    static const char *const names[] = {"take_one", "unlock_one", "many", "apply", "set_one", "set_many", "read", "look_up",
+                                        "stand"};
 
     for (size_t i = 0; i < COUNT(names); i++)
         do_sql_at(port, made("PREPARE dss_%s_1 AS SELECT 'of another version'", names[i]));
+}
+
+/* What stays on the connection when a transaction has ended. LISTEN is left out: only a call that
+ * waits sends it. */
+static const char *session_state(int port)
+{
+    return sql_at(port, "SELECT string_agg(name || '=' || setting, ';' ORDER BY name) FROM pg_settings "
+                        "WHERE source = 'session'; "
+                        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'; SELECT count(*) FROM pg_cursors");
+}
+
+/* Another program of this pool has settings of its own. */
+static void check_nothing_is_left(int port)
+{
+    const char *before;
+
+    do_sql_at(port, "SET default_transaction_isolation = 'repeatable read'; SET enable_seqscan = off; "
+                    "SET lock_timeout = 12345");
+    before = session_state(port);
+    CHECK(strstr(before, "default_transaction_isolation=repeatable read") != NULL);
+    check_mode(&modes[0], port, made("state of %d", port));
+    CHECK(strcmp(session_state(port), before) == 0);
 }
 
 static void check_new_store(const struct mode *mode, int port)
@@ -141,6 +168,7 @@ static void check_all(const char *name, const char *settings)
     port = start_pooler_at(server, "transaction", 1, made("%signore_startup_parameters = options\n", settings));
     take_names(port);
     check_mode(&modes[0], port, made("%s, names taken", name));
+    check_nothing_is_left(port);
 }
 
 int main(void)

@@ -87,7 +87,7 @@ fn check_server(link: &mut Link, deadline: Instant) -> Result<(), Error> {
         return Err(Error::new(Code::Unsupported, text));
     }
     let sql = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on', \
-               current_setting('default_transaction_isolation')";
+               current_setting('default_transaction_isolation'), pg_backend_pid()";
     let Some(rows) = run(link, sql, deadline)? else { return Err(strange_answer(&place)) };
     if rows.text(0, 0) == "t" || rows.text(0, 1) == "t" {
         let text = format!(
@@ -96,8 +96,10 @@ fn check_server(link: &mut Link, deadline: Instant) -> Result<(), Error> {
         );
         return Err(Error::new(Code::ReadOnly, text));
     }
-    if rows.text(0, 2) != "read committed" {
-        // Behind a pooler this may not last; then transactions that meet are tried again.
+    // A pooler gives the connection to other programs too, which rely on their own setting. Behind it,
+    // transactions that meet are undone and tried again.
+    let is_direct = rows.text(0, 3).parse() == Ok(link.backend()) || mutant::on("pooled_isolation");
+    if rows.text(0, 2) != "read committed" && is_direct {
         run(link, "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED", deadline)?;
     }
     Ok(())

@@ -3,9 +3,10 @@
 use crate::mutant;
 use std::ffi::CString;
 
-/// A statement, and the name under which a connection prepares it. The name is a hash of the complete text and the types of the
-/// parameters. Behind a pooler, clients share the server's connections: other stores of the role, other versions of libdss. So
-/// if the server has a statement of this name already, it must be the same statement.
+/// A statement, and the name under which a connection prepares it. The name is a hash of the
+/// complete text and the types of the parameters. Behind a pooler, clients share the server's
+/// connections: other stores of the role, other versions of libdss. So if the server has a
+/// statement of this name already, it must be the same statement.
 pub struct Statement {
     pub id: u128,
     pub name: CString,
@@ -40,7 +41,8 @@ mod tests {
         assert_eq!(fnv_1a(b"a".iter().copied()), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
     }
 
-    /// Two stores of one database had statements of the same names, and through a pooler one read the other's locks.
+    /// Two stores of one database had statements of the same names, and through a pooler one store
+    /// read the other one's locks.
     #[test]
     fn a_name_holds_the_text_and_the_types() {
         let name = |sql, types| Statement::new(sql, types).name;
