@@ -1067,8 +1067,10 @@ int dss_lock_left(struct dss_handle *handle, const char *lock_id, uint64_t token
  * fork is shared with the parent, and so is each change of it: make a new one.
  *
  * @param[in]   handle  DSS handle.
- * @return              The descriptor, the same one each time in a process. It is the handle's: do
- *                      not read, write or close it; dss_fini() closes it. It is close-on-exec,
+ * @return              The descriptor, the same one each time. It is the handle's: do not read, write or close it;
+ *                      dss_fini() closes it. It is close-on-exec. A program that closes all descriptors (closefrom(3))
+ *                      gets a new one by this call; no event is lost. A forked child gets one of its own by this call;
+ *                      its parent's stays open in it and is of no use there,
  *                     -EMFILE, -ENOMEM if none can be had,
  *                     -EBADF and others: see "ERRORS OF EVERY CALL" above.
  */

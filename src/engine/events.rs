@@ -85,7 +85,7 @@ impl Events {
     }
 
     pub fn fd(&mut self) -> Result<RawFd, Error> {
-        if let Some(signpost) = &self.signpost {
+        if let Some(signpost) = self.signpost.as_ref().filter(|signpost| signpost.is_there()) {
             return Ok(signpost.fd());
         }
         let signpost = Signpost::new().map_err(|error| {

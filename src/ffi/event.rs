@@ -114,7 +114,9 @@ pub unsafe extern "C" fn dss_lock_left(
 ///
 /// @param[in]   handle  DSS handle.
 /// @return              The descriptor, the same one each time in a process. It is the handle's: do
-///                      not read, write or close it; dss_fini() closes it. It is close-on-exec,
+///                      not read, write or close it; dss_fini() closes it. It is close-on-exec. A
+///                      program that closes all descriptors (closefrom(3)) gets a new one by this
+///                      call; no event is lost,
 ///                     -EMFILE, -ENOMEM if none can be had,
 ///                     -EBADF and others: see "ERRORS OF EVERY CALL" above.
 #[unsafe(no_mangle)]

@@ -4,7 +4,8 @@
 //! process is killed, a ring at one that is gone is told so, and ppoll(2) waits for it and lets the host's signals in in one
 //! step, so that none is missed. Processes in different network namespaces can't ring for each other.
 
-use super::{inherited, signals::SignalMask};
+use super::{identity::Descriptor, inherited, signals::SignalMask};
+use crate::mutant;
 use std::{fmt::Write, io, mem, os::fd::RawFd, time::Duration};
 
 /// The name of a doorbell: as random as an attempt's, so that nobody rings at another's.
@@ -33,19 +34,28 @@ pub enum Woken {
 }
 
 pub struct Doorbell {
-    fd: RawFd,
+    socket: Descriptor,
     serial: inherited::Serial,
 }
 
 impl Doorbell {
     /// Fails where the process has no descriptors left, or may have no such socket.
     pub fn hang(address: Address) -> io::Result<Doorbell> {
-        let fd = socket()?;
-        let doorbell = Doorbell { fd, serial: inherited::note(fd) };
+        let socket = Descriptor::of_new(socket()?)?;
+        let doorbell = Doorbell { socket, serial: inherited::note(socket.number()) };
         let (name, length) = name_of(address);
         // SAFETY: the name is as long as said.
-        super::checked(unsafe { libc::bind(fd, (&raw const name).cast(), length) })?;
+        super::checked(unsafe { libc::bind(socket.number(), (&raw const name).cast(), length) })?;
         Ok(doorbell)
+    }
+
+    /// False if the host has closed it: then nobody can ring any more, and the address is free for another one.
+    pub fn is_there(&self) -> bool {
+        self.socket.is_ours() || mutant::on("foreign_doorbell")
+    }
+
+    fn fd(&self) -> Option<RawFd> {
+        self.is_there().then(|| self.socket.number())
     }
 }
 
@@ -53,7 +63,7 @@ impl Drop for Doorbell {
     fn drop(&mut self) {
         if inherited::is_ours(self.serial) {
             // SAFETY: ours, and closed once.
-            unsafe { libc::close(self.fd) };
+            unsafe { libc::close(self.socket.number()) };
         }
     }
 }
@@ -64,7 +74,7 @@ pub fn wait(doorbell: Option<&Doorbell>, news: Option<RawFd>, longest: Duration,
     let seconds = longest.as_secs().try_into().unwrap_or(libc::time_t::MAX);
     let timeout = libc::timespec { tv_sec: seconds, tv_nsec: longest.subsec_nanos().into() };
     let watch = |fd: Option<RawFd>| libc::pollfd { fd: fd.unwrap_or(-1), events: libc::POLLIN, revents: 0 };
-    let mut watched = [watch(doorbell.map(|doorbell| doorbell.fd)), watch(news)];
+    let mut watched = [watch(doorbell.and_then(Doorbell::fd)), watch(news)];
     let mut poll = |count| {
         // SAFETY: as many descriptors as said, a time and a mask that live as long as the call.
         let found = unsafe { libc::ppoll(watched.as_mut_ptr(), count, &timeout, signals.as_ptr()) };
@@ -80,8 +90,11 @@ pub fn wait(doorbell: Option<&Doorbell>, news: Option<RawFd>, longest: Duration,
         return Woken::BySignal;
     }
     let mut rung = false;
-    while watched[0].revents & libc::POLLIN != 0 && take_one(watched[0].fd) {
-        rung = true;
+    if watched[0].revents & libc::POLLIN != 0 {
+        // The host may have closed it during the wait.
+        while doorbell.and_then(Doorbell::fd).is_some_and(take_one) {
+            rung = true;
+        }
     }
     match rung {
         true => Woken::Rung,
@@ -136,7 +149,7 @@ fn name_of(address: Address) -> (libc::sockaddr_un, libc::socklen_t) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{thread, time::Instant};
+    use std::{os::fd::AsRawFd, thread, time::Instant};
 
     fn address() -> Address {
         Address([0, 0].map(|_: u64| u64::from_ne_bytes(super::super::random_bytes().unwrap())))
@@ -160,6 +173,26 @@ mod tests {
         let begin = Instant::now();
         assert_eq!(wait(None, None, Duration::from_millis(20), &SignalMask::current()), Woken::TimeIsUp);
         assert!((20..30_000).contains(&begin.elapsed().as_millis()));
+    }
+
+    /// A host closed all descriptors during a wait and opened a socket under the doorbell's number: its datagrams were read
+    /// away, and after that the wait never slept.
+    #[test]
+    fn a_doorbell_that_the_host_has_closed_is_left_alone() {
+        let here = address();
+        let doorbell = Doorbell::hang(here).unwrap();
+        let (theirs, other) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        other.send(b"theirs").unwrap();
+        // SAFETY: both are open; the doorbell's number becomes another descriptor of the host's socket.
+        assert!(unsafe { libc::dup2(theirs.as_raw_fd(), doorbell.socket.number()) } >= 0);
+        let begin = Instant::now();
+        assert_eq!(wait(Some(&doorbell), None, Duration::from_millis(20), &SignalMask::current()), Woken::TimeIsUp);
+        assert!(begin.elapsed().as_millis() >= 20);
+        let again = Doorbell::hang(here).unwrap();
+        drop(doorbell);
+        ring(here).unwrap();
+        assert_eq!(wait(Some(&again), None, Duration::from_secs(60), &SignalMask::current()), Woken::Rung);
+        assert_eq!(theirs.recv(&mut [0; 8]).unwrap(), 6);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod byte_lock;
 pub mod doorbell;
 pub mod events;
 pub mod futex;
+pub mod identity;
 pub mod inherited;
 pub mod inotify;
 #[cfg(feature = "postgres")]

@@ -18,6 +18,7 @@ use crate::{
         news::{Ear, News},
         waiters::Waiters,
     },
+    sys::{identity::Descriptor, socket},
 };
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use serde_json::Value;
@@ -25,10 +26,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     io::{self, Read},
     os::fd::RawFd,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI32, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -59,7 +57,7 @@ struct State {
 /// A watch that is open.
 struct Stream {
     body: ureq::BodyReader<'static>,
-    fd: RawFd,
+    socket: Descriptor,
     /// What it shows: the ids by their keys.
     shows: HashMap<Vec<u8>, LockId>,
     /// What has come of the next line.
@@ -119,6 +117,10 @@ impl Watch {
 
     /// The descriptor of the watch. If it shows too little, it is made anew by the thread that asks, while others go on.
     fn listen<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<RawFd> {
+        if state.stream.as_ref().is_some_and(|stream| !socket::is_there(stream.socket)) {
+            // The host has closed it.
+            (state.stream, state.next_open) = (None, None);
+        }
         let wanted = self.wanted(&state);
         let is_shown = |stream: &Stream| wanted.keys().all(|key| stream.shows.contains_key(key));
         let pause = state.is_opening || state.next_open.is_some_and(|next| clock::instant() < next);
@@ -131,7 +133,7 @@ impl Watch {
             state.next_open = Some(clock::instant() + pause);
             (state.stream, state.is_opening) = (opened, false);
         }
-        state.stream.as_ref().map(|stream| stream.fd)
+        state.stream.as_ref().map(|stream| stream.socket.number())
     }
 
     fn open(&self, shows: HashMap<Vec<u8>, LockId>) -> Option<Stream> {
@@ -141,10 +143,11 @@ impl Watch {
             BASE64.encode_string(key, &mut body);
             body.push_str("\"}}\n");
         }
-        let last = Arc::new(AtomicI32::new(-1));
-        let agent = http::agent(&self.target, Sockets { last: Some(last.clone()) }).ok()?;
+        let last = Arc::default();
+        let agent = http::agent(&self.target, Sockets { last: Some(Arc::clone(&last)) }).ok()?;
         let body = self.client.stream(&agent, "/v3/watch", &body, clock::instant() + OPENS_WITHIN)?;
-        Some(Stream { body, fd: last.load(Ordering::Relaxed), shows, line: Vec::new() })
+        let socket = (*last.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(Stream { body, socket, shows, line: Vec::new() })
     }
 }
 

@@ -4,19 +4,13 @@
 use super::errors::TIME_IS_UP;
 use crate::{
     clock,
-    sys::{inherited, socket},
+    sys::{identity::Descriptor, socket::Socket},
 };
 use std::{
     cell::Cell,
-    fmt,
-    io::{self, Read, Write},
-    mem,
-    net::{SocketAddr, TcpStream, ToSocketAddrs},
-    os::fd::{AsFd, AsRawFd, RawFd},
-    sync::{
-        Arc,
-        atomic::{AtomicI32, Ordering},
-    },
+    fmt, io,
+    net::{SocketAddr, ToSocketAddrs},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use ureq::{
@@ -98,7 +92,7 @@ impl Resolver for Names {
 #[derive(Clone, Debug, Default)]
 pub struct Sockets {
     /// Where the descriptor of the last one is noted.
-    pub last: Option<Arc<AtomicI32>>,
+    pub last: Option<Arc<Mutex<Option<Descriptor>>>>,
 }
 
 impl Connector for Sockets {
@@ -106,22 +100,23 @@ impl Connector for Sockets {
 
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Wire>, Error> {
         set_connecting(true);
-        let stream = first_of(&details.addrs)?;
-        stream.set_nodelay(true)?;
-        let wire = Wire::new(stream, details.config)?;
-        self.last.iter().for_each(|last| last.store(wire.fd(), Ordering::Relaxed));
-        Ok(Some(wire))
+        let socket = first_of(&details.addrs)?;
+        socket.set_nodelay()?;
+        if let Some(last) = &self.last {
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket.descriptor());
+        }
+        Ok(Some(Wire::new(socket, details.config)))
     }
 }
 
 /// Several addresses of one name share the time.
-fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+fn first_of(addresses: &[SocketAddr]) -> io::Result<Socket> {
     const LONGEST: Duration = Duration::from_secs(2);
     let mut last = io::ErrorKind::NotFound.into();
     for (place, address) in addresses.iter().enumerate() {
         let share = left()? / (addresses.len() - place) as u32;
-        match TcpStream::connect_timeout(address, share.clamp(Duration::from_millis(1), LONGEST)) {
-            Ok(stream) => return Ok(stream),
+        match Socket::connect(address, share.clamp(Duration::from_millis(1), LONGEST)) {
+            Ok(socket) => return Ok(socket),
             Err(error) => last = error,
         }
     }
@@ -143,9 +138,7 @@ impl<In: Transport> Connector<In> for Ready {
 
 /// A socket.
 pub struct Wire {
-    /// None only while it is dropped.
-    stream: Option<TcpStream>,
-    serial: inherited::Serial,
+    socket: Socket,
     buffers: LazyBuffers,
     /// What waits to be sent: head and body of a request leave together.
     held: Vec<u8>,
@@ -159,35 +152,23 @@ const HELD_MOST: usize = 1 << 18;
 const SURELY_FITS: usize = 8192;
 
 impl Wire {
-    fn new(stream: TcpStream, config: &Config) -> io::Result<Wire> {
-        // What is noted changes outside the gate here: a fork waits until it is whole.
-        let _changing = inherited::changing();
-        // The descriptors 0 to 2, which a daemon may have closed, are for what others write there: a copy has a higher one.
-        let stream = match stream.as_raw_fd() {
-            0..=2 => TcpStream::from(stream.as_fd().try_clone_to_owned()?),
-            _ => stream,
-        };
-        let serial = inherited::note(stream.as_raw_fd());
+    fn new(socket: Socket, config: &Config) -> Wire {
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        let patience = Duration::ZERO;
-        Ok(Wire { stream: Some(stream), serial, buffers, held: Vec::new(), patience })
-    }
-
-    fn fd(&self) -> RawFd {
-        self.stream.as_ref().map_or(-1, |stream| stream.as_raw_fd())
+        Wire { socket, buffers, held: Vec::new(), patience: Duration::ZERO }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
         let mut rest = &self.held[..];
         let mut waited = false;
         while !rest.is_empty() {
-            let exchange = EXCHANGE.get();
-            EXCHANGE.set(Exchange { sent: exchange.sent || !exchange.connecting, ..exchange });
             if waited || rest.len() > SURELY_FITS {
-                stream.set_write_timeout(Some(left()?))?;
+                self.socket.set_write_timeout(left()?)?;
             }
-            match stream.write(rest) {
+            if self.socket.is_there() {
+                let exchange = EXCHANGE.get();
+                EXCHANGE.set(Exchange { sent: exchange.sent || !exchange.connecting, ..exchange });
+            }
+            match self.socket.write(rest) {
                 Ok(count) => rest = &rest[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_timeout(&error) => waited = true,
@@ -200,9 +181,8 @@ impl Wire {
 
     /// Reads something, or nothing at the end.
     fn fill(&mut self) -> io::Result<usize> {
-        let Some(stream) = &mut self.stream else { return Ok(0) };
         if EXCHANGE.get().at_once {
-            let count = socket::read_now(stream.as_raw_fd(), self.buffers.input_append_buf(), false)?;
+            let count = self.socket.read_now(self.buffers.input_append_buf(), false)?;
             self.buffers.input_appended(count);
             return Ok(count);
         }
@@ -210,10 +190,10 @@ impl Wire {
             let left = left()?;
             // Told anew only where it makes a difference, which spares a system call.
             if self.patience > left || self.patience < left / 2 {
-                stream.set_read_timeout(Some(left))?;
+                self.socket.set_read_timeout(left)?;
                 self.patience = left;
             }
-            match stream.read(self.buffers.input_append_buf()) {
+            match self.socket.read(self.buffers.input_append_buf()) {
                 Ok(count) => {
                     self.buffers.input_appended(count);
                     return Ok(count);
@@ -243,27 +223,15 @@ impl Transport for Wire {
         Ok(self.fill()? > 0)
     }
 
-    /// One that the server has closed meanwhile, or on which something came that nobody asked for, is used no more.
+    /// One that the server or the host has closed meanwhile, or on which something came that nobody asked for, is used no more.
     fn is_open(&mut self) -> bool {
-        let nothing = socket::read_now(self.fd(), &mut [0], true);
+        let nothing = self.socket.read_now(&mut [0], true);
         nothing.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
 impl fmt::Debug for Wire {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Wire({})", self.fd())
-    }
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        let _changing = inherited::changing();
-        let stream = self.stream.take();
-        if inherited::is_ours(self.serial) {
-            drop(stream);
-        } else {
-            mem::forget(stream);
-        }
+        write!(out, "Wire({})", self.socket.descriptor().number())
     }
 }

@@ -12,7 +12,9 @@ use super::{
 use crate::{
     clock,
     model::error::{Code, Error},
+    mutant,
     sys::{
+        identity::Descriptor,
         inherited,
         poll::{self, For},
     },
@@ -28,7 +30,7 @@ pub struct Link {
     libpq: &'static Libpq,
     conn: *mut Conn,
     /// Its socket, which a forked child closes.
-    socket: Option<(RawFd, inherited::Serial)>,
+    socket: Option<(Descriptor, inherited::Serial)>,
     /// host:port/database, for texts.
     place: String,
     /// The ids of the statements that were prepared on it.
@@ -42,8 +44,25 @@ pub struct Link {
 unsafe impl Send for Link {}
 
 impl Link {
+    /// Its socket; None if it has none any more. Call before each step in which libpq may read or write: the host may have
+    /// closed the socket, and its number may be that of another file.
     pub fn fd(&self) -> Option<RawFd> {
-        self.socket.map(|(fd, _)| fd)
+        let (socket, _) = self.socket?;
+        (socket.is_ours() || mutant::on("foreign_socket")).then(|| socket.number())
+    }
+
+    fn check_socket(&self) -> Result<RawFd, Error> {
+        let closed = || match self.has_socket() {
+            true => errors::lost("this program has closed its descriptor", &self.place),
+            false => errors::lost(&self.message(), &self.place),
+        };
+        self.fd().ok_or_else(closed)
+    }
+
+    /// Whether libpq has a socket, as far as it knows.
+    fn has_socket(&self) -> bool {
+        // SAFETY: libpq gives -1 for a connection without a socket, and for none.
+        unsafe { (self.libpq.PQsocket)(self.conn) >= 0 }
     }
 
     pub fn place(&self) -> &str {
@@ -162,6 +181,7 @@ impl Link {
             return Err(Trouble::Unsent(errors::lost(&self.message(), &self.place)));
         }
         loop {
+            self.check_socket().map_err(Trouble::Lost)?;
             // SAFETY: the connection is there.
             match unsafe { (self.libpq.PQflush)(self.conn) } {
                 0 => break,
@@ -196,17 +216,18 @@ impl Link {
     }
 
     fn await_for(&mut self, purpose: For, deadline: Instant) -> Result<(), Trouble> {
-        let Some(fd) = self.fd() else { return Err(self.lost()) };
+        let fd = self.check_socket().map_err(Trouble::Lost)?;
         match poll::ready(fd, purpose, deadline) {
             Ok(true) => {}
             Ok(false) => return Err(Trouble::Lost(errors::no_answer(&self.place))),
             Err(error) => return Err(Trouble::Lost(errors::of_system(&error, &self.place))),
         }
-        self.take_in().map_err(|_| self.lost())
+        self.take_in().map_err(Trouble::Lost)
     }
 
     /// Reads what has come.
     pub fn take_in(&mut self) -> Result<(), Error> {
+        self.check_socket()?;
         // SAFETY: the connection is there.
         match unsafe { (self.libpq.PQconsumeInput)(self.conn) } {
             1 => Ok(()),
@@ -218,7 +239,7 @@ impl Link {
     pub fn notice_death(&mut self) -> Result<(), Error> {
         const LOOKS: u32 = 4;
         for _ in 0..LOOKS {
-            let Some(fd) = self.fd() else { return Err(errors::lost("", &self.place)) };
+            let fd = self.check_socket()?;
             match poll::ready(fd, For::Reading, clock::instant()) {
                 Ok(true) => self.take_in()?,
                 _ => break,
@@ -248,11 +269,11 @@ impl Link {
 
 impl Drop for Link {
     /// In a forked child nothing is sent: it would end the parent's session. There the socket is closed already, and the memory
-    /// is left.
+    /// is left. So it is where the host has closed the socket: libpq would write to the number, and close it.
     fn drop(&mut self) {
         let _changing = inherited::changing();
         let ours = self.socket.take().is_none_or(|(_, serial)| inherited::is_ours(serial));
-        if ours && !self.conn.is_null() {
+        if (ours || !self.has_socket()) && !self.conn.is_null() {
             // SAFETY: ours, and given back once.
             unsafe { (self.libpq.PQfinish)(self.conn) };
         }

@@ -72,6 +72,9 @@ impl Ear for PostgresEar {
             }
             (state.is_heard, self.listens) = (true, true);
         }
+        if state.link.as_ref().is_some_and(|link| link.fd().is_none()) {
+            (state.link, state.next_try) = (None, None);
+        }
         let now = clock::instant();
         if state.link.is_none() && state.next_try.is_none_or(|next| now >= next) {
             state.next_try = Some(now + TRIES_EACH);

@@ -133,6 +133,10 @@ pub struct Waiter {
 impl Waiter {
     /// To be said before each look at the locks: a release after it wakes this waiter again. Also the sign of life.
     pub fn looks(&mut self) {
+        if self.doorbell.as_ref().is_some_and(|doorbell| !doorbell.is_there()) {
+            // The host has closed it.
+            self.doorbell = Doorbell::hang(self.address).ok();
+        }
         // Who was silent for long has lost its slots.
         if self.places.is_empty() || self.slots().any(|slot| !slot.is_of(self.ticket)) {
             self.leave();

@@ -12,6 +12,7 @@ use crate::{
         rows::string,
     },
     sys::{
+        identity::Descriptor,
         inherited, language,
         poll::{self, For},
     },
@@ -96,11 +97,16 @@ impl Link {
         let mut purpose = For::Writing;
         loop {
             self.place = self.tell_place();
-            let Some((fd, _)) = self.socket else { return Err(errors::of_connecting(&self.message(), &self.place)) };
-            if !poll::ready(fd, purpose, deadline).map_err(|error| errors::of_system(&error, &self.place))? {
+            if self.socket.is_none() {
+                return Err(errors::of_connecting(&self.message(), &self.place));
+            }
+            if !poll::ready(self.check_socket()?, purpose, deadline)
+                .map_err(|error| errors::of_system(&error, &self.place))?
+            {
                 return Err(errors::no_answer(&self.place));
             }
             let changing = inherited::changing();
+            self.check_socket()?;
             // SAFETY: the connection is there.
             let step = inherited::opening(|| unsafe { (self.libpq.PQconnectPoll)(self.conn) });
             self.note_socket();
@@ -118,16 +124,18 @@ impl Link {
         Ok(())
     }
 
-    /// libpq goes from one socket to the next while it tries hosts.
+    /// libpq goes from one socket to the next while it tries hosts, and the next one may get the same number.
     fn note_socket(&mut self) {
         // SAFETY: the connection is there.
         let fd = unsafe { (self.libpq.PQsocket)(self.conn) };
-        if self.socket.map(|(known, _)| known) != Some(fd) {
-            if let Some((_, former)) = self.socket.take() {
-                inherited::is_ours(former);
-            }
-            self.socket = (fd >= 0).then(|| (fd, inherited::note(fd)));
+        if self.socket.is_some_and(|(known, _)| known.number() == fd && known.is_ours()) {
+            return;
         }
+        if let Some((_, former)) = self.socket.take() {
+            inherited::is_ours(former);
+        }
+        // Without an identity it can't be used, and the connection is given up.
+        self.socket = Descriptor::of(fd).ok().map(|socket| (socket, inherited::note(fd)));
     }
 }
 
