@@ -1,12 +1,13 @@
 /*
- * A program opens a store, closes every descriptor from 3 on, as a daemon does when it starts, and opens files of its own.
+ * A program opens a store, closes every descriptor from 3 on, as a daemon does when it starts, and
+ * opens files of its own.
  *
- * They get the numbers of the library's sockets. The library sent its requests to the program's sockets, took data out of
- * them, closed them, wrote to them when a lock was lost, and used up a processor when one of them could be read. (What becomes
- * of the descriptors of an SQLite file is another test's: closed_descriptors.c.)
+ * They get the numbers of the library's sockets. The library sent its requests to the program's
+ * sockets, took data out of them, closed them, wrote to them when a lock was lost, and used up a
+ * processor when one of them could be read. (closed_descriptors.c closes those of an SQLite file.)
  *
- * Now nothing appears in a descriptor of the program or vanishes from it, none is closed, the calls find the store again in
- * their time, and no lock is lost.
+ * Now nothing appears in a descriptor of the program or vanishes from it, none is closed, the calls
+ * find the store again in their time, and no lock is lost.
  */
 #include "hazard.h"
 
@@ -96,7 +97,8 @@ static void check_file(const struct own *own)
     char found[2 * sizeof(data)];
 
     CHECK(lseek(own->fd, 0, SEEK_CUR) == 5);
-    CHECK(pread(own->fd, found, sizeof(found), 0) == DATA_SIZE && memcmp(found, data, sizeof(data)) == 0);
+    CHECK(pread(own->fd, found, sizeof(found), 0) == DATA_SIZE);
+    CHECK(memcmp(found, data, sizeof(data)) == 0);
 }
 
 static void check_socket(const struct own *own)
@@ -107,8 +109,10 @@ static void check_socket(const struct own *own)
 
     CHECK(getsockopt(own->fd, SOL_SOCKET, SO_RCVTIMEO, &longest, &size) == 0);
     CHECK(longest.tv_sec == 0 && longest.tv_usec == 0);
-    if (own->waiting > 0)
-        CHECK(recv(own->fd, found, sizeof(found), MSG_PEEK) == DATA_SIZE && memcmp(found, data, sizeof(data)) == 0);
+    if (own->waiting == 0)
+        return;
+    CHECK(recv(own->fd, found, sizeof(found), MSG_PEEK) == DATA_SIZE);
+    CHECK(memcmp(found, data, sizeof(data)) == 0);
 }
 
 /* Ends the test unless all that the program has opened is as it was. */
@@ -122,7 +126,8 @@ static void check_own(void)
         CHECK(fstat(own->fd, &file) == 0); /* it has been closed */
         CHECK(file.st_dev == own->file.st_dev && file.st_ino == own->file.st_ino);
         CHECK(fcntl(own->fd, F_GETFL) == own->flags);
-        CHECK(poll(&state, 1, 0) == 0 || (state.revents & (POLLHUP | POLLERR)) == 0); /* its other end has been closed */
+        /* Its other end has not been closed. */
+        CHECK(poll(&state, 1, 0) == 0 || (state.revents & (POLLHUP | POLLERR)) == 0);
         if (own->kind == A_FILE) {
             check_file(own);
             continue;
@@ -151,7 +156,8 @@ static void close_and_open(enum kind kind, int count)
 /* ---- In no call ---- */
 
 static const int counts[] = {1, 2, 3, 5, 8, 13, OWN_MOST};
-#define EACH_COUNT(count) (const int *count = counts; count < counts + sizeof(counts) / sizeof(counts[0]); count++)
+#define COUNTS_END (counts + sizeof(counts) / sizeof(counts[0]))
+#define EACH_COUNT(count) (const int *count = counts; count < COUNTS_END; count++)
 #define EACH_KIND(kind) (enum kind kind = A_FILE; kind < KINDS; kind++)
 
 static int taken;
@@ -224,7 +230,7 @@ static void in_child(void *arg)
     check_own();
 }
 
-/* A child closes what it has inherited of the library: not by numbers that are the program's by now. */
+/* A child closes what it has inherited of the library: not by numbers that are the program's now. */
 static void closed_before_a_fork(void)
 {
     for EACH_KIND (kind) {
@@ -277,7 +283,7 @@ static double processor_seconds(void)
     struct rusage used;
 
     CHECK(getrusage(RUSAGE_SELF, &used) == 0);
-    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+    return (double)(test_microseconds(used.ru_utime) + test_microseconds(used.ru_stime)) / 1e6;
 }
 
 static void closed_in_a_wait(enum kind kind, int count)
@@ -380,6 +386,7 @@ static void close_during_calls(void)
     for EACH_KIND (kind) {
         for EACH_COUNT (count) {
             char lock_id[32];
+            double released;
             pthread_t thread;
 
             snprintf(lock_id, sizeof(lock_id), "slow %d %d", (int)kind, *count);
@@ -388,7 +395,9 @@ static void close_during_calls(void)
             proxy_wait_struck(&proxy);
             close_and_open(kind, *count);
             proxy_release(&proxy);
+            released = test_seconds();
             join_thread(thread);
+            CHECK(test_seconds() - released < 5);
             check_own();
             test_check_owner(&handle, lock_id, "ann");
             test_check_owner(&slow, lock_id, "ann");

@@ -94,13 +94,14 @@ static void child_keeps_its_own(void *arg)
     int fd;
 
     check_child_has_nothing();
-    /* As a daemon closes all that it has inherited. What gets the number then is none of the library's. */
-    CHECK(dup3(STDERR_FILENO, parents_fd, O_CLOEXEC) == parents_fd);
     token = keep(&handle, "child's", "child", TTL_MS);
     CHECK(fcntl(parents_fd, F_GETFD) == FD_CLOEXEC);
+    /* As a daemon closes all that it has inherited. What gets the number then is none of the library's. */
+    CHECK(dup3(STDERR_FILENO, parents_fd, O_CLOEXEC) == parents_fd);
     fd = dss_event_fd(&handle);
     CHECK(fd >= 0 && fd != parents_fd && dss_event_fd(&handle) == fd);
     CHECK((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK(fcntl(parents_fd, F_GETFD) == FD_CLOEXEC);
     /* By force, from another process: that is an event for the parent alone. */
     CHECK_RC(dss_unlock(&handle, "forced", NULL), 0);
     tell(line, READY);

@@ -49,7 +49,7 @@ impl Doorbell {
         Ok(doorbell)
     }
 
-    /// False if the host has closed it: then nobody can ring any more, and the address is free for another one.
+    /// False if the host has closed it: then nobody can ring any more, and the address is free.
     pub fn is_there(&self) -> bool {
         self.socket.is_ours() || mutant::on("foreign_doorbell")
     }
@@ -175,15 +175,15 @@ mod tests {
         assert!((20..30_000).contains(&begin.elapsed().as_millis()));
     }
 
-    /// A host closed all descriptors during a wait and opened a socket under the doorbell's number: its datagrams were read
-    /// away, and after that the wait never slept.
+    /// A host closed all descriptors during a wait and opened a socket under the doorbell's number:
+    /// its datagrams were read away, and after that the wait never slept.
     #[test]
     fn a_doorbell_that_the_host_has_closed_is_left_alone() {
         let here = address();
         let doorbell = Doorbell::hang(here).unwrap();
         let (theirs, other) = std::os::unix::net::UnixDatagram::pair().unwrap();
         other.send(b"theirs").unwrap();
-        // SAFETY: both are open; the doorbell's number becomes another descriptor of the host's socket.
+        // SAFETY: both are open; the doorbell's number becomes one of the host's socket.
         assert!(unsafe { libc::dup2(theirs.as_raw_fd(), doorbell.socket.number()) } >= 0);
         let begin = Instant::now();
         assert_eq!(wait(Some(&doorbell), None, Duration::from_millis(20), &SignalMask::current()), Woken::TimeIsUp);

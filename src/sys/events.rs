@@ -1,7 +1,7 @@
 //! A descriptor that can be read, poll(2) and epoll(7) say, while something waits.
 //!
-//! It is one end of a pair of sockets, and not an eventfd(2): sockets have an identity of their own, by which the library
-//! notices that the host has closed them.
+//! It is one end of a pair of sockets, and not an eventfd(2): a socket has an identity of its own, by
+//! which the library notices that the host has closed it.
 
 use super::{above_standard, identity::Descriptor};
 use crate::mutant;
@@ -85,7 +85,7 @@ mod tests {
         }
     }
 
-    /// A host closed all descriptors and opened sockets of its own: bytes appeared in them, and others vanished.
+    /// A host closed all descriptors and opened sockets: bytes appeared in them, and others vanished.
     #[test]
     fn what_the_host_has_closed_is_left_alone() {
         let signpost = Signpost::new().unwrap();

@@ -1,8 +1,9 @@
 //! Whether a descriptor still is the file, socket or pipe that it was opened as.
 //!
-//! A host may close every descriptor of its process (closefrom(3)) and open its own: they get the same numbers. Device and
-//! inode tell them apart, since each file, socket and pipe has an inode of its own. Descriptors of eventfd(2), epoll(7) and
-//! inotify(7) all share one inode: none of them can be told apart in this way.
+//! A host may close every descriptor of its process (closefrom(3)) and open its own: they get the
+//! same numbers. Device and inode tell them apart, since each file, socket and pipe has an inode of
+//! its own. All descriptors of eventfd(2), epoll(7) and inotify(7) share one inode: these can't be
+//! told apart in this way.
 
 use std::{io, mem::MaybeUninit, os::fd::RawFd};
 
@@ -72,7 +73,7 @@ mod tests {
         let (one, other) = (UnixDatagram::unbound().unwrap(), UnixDatagram::unbound().unwrap());
         let ours = Descriptor::of(one.as_raw_fd()).unwrap();
         assert!(ours.is_ours());
-        // SAFETY: both are open; the first one's number becomes another descriptor of the second socket.
+        // SAFETY: both are open; the first one's number becomes one of the second socket.
         assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), ours.number()) }, ours.number());
         assert!(!ours.is_ours());
         ours.close();
@@ -82,7 +83,7 @@ mod tests {
     #[test]
     fn a_descriptor_closes_its_own_number() {
         let socket = UnixDatagram::unbound().unwrap();
-        // SAFETY: takes an open descriptor. The number is far from those that other tests open meanwhile.
+        // SAFETY: takes an open descriptor. Other tests open no number that high.
         let number = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 700) };
         let ours = Descriptor::of_new(number).unwrap();
         ours.close();

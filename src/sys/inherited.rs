@@ -42,7 +42,8 @@ pub fn opening<T>(open: impl FnOnce() -> T) -> T {
     opened
 }
 
-/// Takes one of 0 to 2 that is free, by a socket: what the host puts in its place meanwhile is told from it.
+/// Takes one of 0 to 2 that is free, by a socket, whose identity differs from what the host may put
+/// in its place meanwhile.
 #[cfg(any(feature = "postgres", feature = "etcd"))]
 fn take_standard() -> Option<Descriptor> {
     // SAFETY: takes numbers. Without a socket things are left as they are.
@@ -63,15 +64,16 @@ pub fn note(fd: RawFd) -> Serial {
     serial
 }
 
-/// To be said before it is closed. False in a forked child, where it is closed already, and after the host has closed it: then the
-/// number may be that of another file.
+/// Call before it is closed. False in a forked child, where it is closed already, and after the host
+/// has closed it: then the number may be that of another file.
 pub fn is_ours(serial: Serial) -> bool {
     let mut open = open();
     let place = open.iter().position(|(other, _)| *other == serial);
     place.map(|place| open.swap_remove(place).1).is_some_and(|noted| noted.is_ours() || mutant::on("foreign_close"))
 }
 
-/// In a forked child: it has the same files under the same numbers as its parent, and has closed none of them yet.
+/// In a forked child: it has the same files under the same numbers as its parent, and has closed
+/// none of them yet.
 pub fn close_all() {
     open().drain(..).for_each(|(_, noted)| noted.close());
 }
@@ -121,12 +123,12 @@ mod tests {
         assert!(!is_ours(former) && is_ours(later) && is_ours(again));
     }
 
-    /// A host closed all descriptors and opened its own; the library closed those with what it had noted before.
+    /// A host closed all descriptors and opened its own; the library closed those by their numbers.
     #[test]
     fn a_number_that_the_host_has_used_again_is_not_ours() {
         let (one, other) = (UnixDatagram::unbound().unwrap(), UnixDatagram::unbound().unwrap());
         let noted = note(one.as_raw_fd());
-        // SAFETY: both are open; the first one's number becomes another descriptor of the second socket.
+        // SAFETY: both are open; the first one's number becomes one of the second socket.
         assert!(unsafe { libc::dup2(other.as_raw_fd(), one.as_raw_fd()) } >= 0);
         assert!(!is_ours(noted));
     }

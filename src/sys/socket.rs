@@ -1,5 +1,5 @@
-//! A TCP connection to a server. Each call first makes sure that the descriptor still is the socket that was opened: a host
-//! may have closed it and opened something of its own under its number.
+//! A TCP connection to a server. Each call first makes sure that the descriptor still is the socket
+//! that was opened: the host may have closed it and opened something else under its number.
 
 use super::{
     above_standard, checked,
@@ -7,7 +7,7 @@ use super::{
     inherited,
     poll::{self, For},
 };
-use crate::{clock, mutant};
+use crate::clock;
 use std::{
     io::{self, Read, Write},
     mem::{self, ManuallyDrop},
@@ -53,7 +53,7 @@ impl Socket {
     }
 
     fn await_connection(&self, longest: Duration) -> io::Result<()> {
-        if !poll::ready(self.descriptor.number(), For::Writing, clock::instant() + longest)? {
+        if !poll::ready(self.descriptor, For::Writing, clock::instant() + longest)? {
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.stream()?.take_error()?.map_or(Ok(()), Err)
@@ -66,7 +66,7 @@ impl Socket {
 
     /// False if the host has closed it.
     pub fn is_there(&self) -> bool {
-        is_there(self.descriptor)
+        poll::is_there(self.descriptor)
     }
 
     fn stream(&self) -> io::Result<&TcpStream> {
@@ -93,8 +93,8 @@ impl Socket {
         self.stream()?.read(bytes)
     }
 
-    /// Reads, or with `peek` looks at, what has come, without waiting for more. 0 bytes: the other end has closed; WouldBlock:
-    /// nothing has come.
+    /// Reads, or with `peek` looks at, what has come, without waiting for more. 0 bytes: the other end
+    /// has closed; WouldBlock: nothing has come.
     pub fn read_now(&self, bytes: &mut [u8], peek: bool) -> io::Result<usize> {
         let flags = libc::MSG_DONTWAIT | if peek { libc::MSG_PEEK } else { 0 };
         self.stream()?;
@@ -112,11 +112,6 @@ impl Drop for Socket {
             unsafe { ManuallyDrop::drop(&mut self.stream) };
         }
     }
-}
-
-/// Whether a connection to a server still is ours.
-pub fn is_there(descriptor: Descriptor) -> bool {
-    descriptor.is_ours() || mutant::on("foreign_socket")
 }
 
 fn closed_by_host() -> io::Error {

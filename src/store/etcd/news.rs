@@ -18,7 +18,7 @@ use crate::{
         news::{Ear, News},
         waiters::Waiters,
     },
-    sys::{identity::Descriptor, socket},
+    sys::{identity::Descriptor, poll},
 };
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use serde_json::Value;
@@ -117,7 +117,7 @@ impl Watch {
 
     /// The descriptor of the watch. If it shows too little, it is made anew by the thread that asks, while others go on.
     fn listen<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<RawFd> {
-        if state.stream.as_ref().is_some_and(|stream| !socket::is_there(stream.socket)) {
+        if state.stream.as_ref().is_some_and(|stream| !poll::is_there(stream.socket)) {
             // The host has closed it.
             (state.stream, state.next_open) = (None, None);
         }

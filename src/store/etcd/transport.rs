@@ -223,7 +223,8 @@ impl Transport for Wire {
         Ok(self.fill()? > 0)
     }
 
-    /// One that the server or the host has closed meanwhile, or on which something came that nobody asked for, is used no more.
+    /// One that the server or the host has closed meanwhile, or on which something came that nobody
+    /// asked for, is used no more.
     fn is_open(&mut self) -> bool {
         let nothing = self.socket.read_now(&mut [0], true);
         nothing.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)

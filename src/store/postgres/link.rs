@@ -12,7 +12,6 @@ use super::{
 use crate::{
     clock,
     model::error::{Code, Error},
-    mutant,
     sys::{
         identity::Descriptor,
         inherited,
@@ -21,7 +20,6 @@ use crate::{
 };
 use std::{
     ffi::{CStr, CString, c_char, c_int},
-    os::fd::RawFd,
     ptr,
     time::Instant,
 };
@@ -44,19 +42,18 @@ pub struct Link {
 unsafe impl Send for Link {}
 
 impl Link {
-    /// Its socket; None if it has none any more. Call before each step in which libpq may read or write: the host may have
-    /// closed the socket, and its number may be that of another file.
-    pub fn fd(&self) -> Option<RawFd> {
-        let (socket, _) = self.socket?;
-        (socket.is_ours() || mutant::on("foreign_socket")).then(|| socket.number())
+    /// Its socket; None if it has none any more. Call before each step in which libpq may read or
+    /// write: the host may have closed the socket, and its number may be that of another file.
+    pub fn socket(&self) -> Option<Descriptor> {
+        self.socket.map(|(socket, _)| socket).filter(|socket| poll::is_there(*socket))
     }
 
-    fn check_socket(&self) -> Result<RawFd, Error> {
+    fn check_socket(&self) -> Result<Descriptor, Error> {
         let closed = || match self.has_socket() {
             true => errors::lost("this program has closed its descriptor", &self.place),
             false => errors::lost(&self.message(), &self.place),
         };
-        self.fd().ok_or_else(closed)
+        self.socket().ok_or_else(closed)
     }
 
     /// Whether libpq has a socket, as far as it knows.
@@ -216,8 +213,8 @@ impl Link {
     }
 
     fn await_for(&mut self, purpose: For, deadline: Instant) -> Result<(), Trouble> {
-        let fd = self.check_socket().map_err(Trouble::Lost)?;
-        match poll::ready(fd, purpose, deadline) {
+        let socket = self.check_socket().map_err(Trouble::Lost)?;
+        match poll::ready(socket, purpose, deadline) {
             Ok(true) => {}
             Ok(false) => return Err(Trouble::Lost(errors::no_answer(&self.place))),
             Err(error) => return Err(Trouble::Lost(errors::of_system(&error, &self.place))),
@@ -239,8 +236,8 @@ impl Link {
     pub fn notice_death(&mut self) -> Result<(), Error> {
         const LOOKS: u32 = 4;
         for _ in 0..LOOKS {
-            let fd = self.check_socket()?;
-            match poll::ready(fd, For::Reading, clock::instant()) {
+            let socket = self.check_socket()?;
+            match poll::ready(socket, For::Reading, clock::instant()) {
                 Ok(true) => self.take_in()?,
                 _ => break,
             }
@@ -268,8 +265,9 @@ impl Link {
 }
 
 impl Drop for Link {
-    /// In a forked child nothing is sent: it would end the parent's session. There the socket is closed already, and the memory
-    /// is left. So it is where the host has closed the socket: libpq would write to the number, and close it.
+    /// In a forked child nothing is sent: it would end the parent's session. There the socket is closed
+    /// already, and the memory is left. The same where the host has closed the socket: libpq would
+    /// write to the number, and close it.
     fn drop(&mut self) {
         let _changing = inherited::changing();
         let ours = self.socket.take().is_none_or(|(_, serial)| inherited::is_ours(serial));

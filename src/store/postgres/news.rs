@@ -9,7 +9,10 @@ use crate::{
         news::{Ear, News},
         waiters::Waiters,
     },
-    sys::doorbell::{self, Address},
+    sys::{
+        doorbell::{self, Address},
+        identity::Descriptor,
+    },
 };
 use std::{
     os::fd::RawFd,
@@ -72,7 +75,7 @@ impl Ear for PostgresEar {
             }
             (state.is_heard, self.listens) = (true, true);
         }
-        if state.link.as_ref().is_some_and(|link| link.fd().is_none()) {
+        if state.link.as_ref().is_some_and(|link| link.socket().is_none()) {
             (state.link, state.next_try) = (None, None);
         }
         let now = clock::instant();
@@ -80,7 +83,7 @@ impl Ear for PostgresEar {
             state.next_try = Some(now + TRIES_EACH);
             state.link = self.news.connect();
         }
-        state.link.as_ref().and_then(Link::fd)
+        state.link.as_ref().and_then(Link::socket).map(Descriptor::number)
     }
 
     fn hear(&mut self, _: &Waiters) {

@@ -124,7 +124,8 @@ impl Link {
         Ok(())
     }
 
-    /// libpq goes from one socket to the next while it tries hosts, and the next one may get the same number.
+    /// libpq goes from one socket to the next while it tries hosts, and the next one may get the same
+    /// number.
     fn note_socket(&mut self) {
         // SAFETY: the connection is there.
         let fd = unsafe { (self.libpq.PQsocket)(self.conn) };
