@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 DSS_TEST_STORES=${DSS_TEST_STORES:-sqlite,memory,postgres,etcd}
 DSS_HISTORY_SECONDS=${DSS_HISTORY_SECONDS:-10}
-DSS_TORTURE_STAGES=${DSS_TORTURE_STAGES:-histories power_cuts failing_calls fuzzing}
+DSS_TORTURE_STAGES=${DSS_TORTURE_STAGES:-histories power_cuts failing_calls closed_descriptors fuzzing}
 export DSS_TEST_STORES DSS_HISTORY_SECONDS
 
 # Starts itself again beside the servers that the stores need.
@@ -31,7 +31,8 @@ trap 'rm -f "$log" "$said"' EXIT
 build() {
     "${CARGO:-cargo}" test --profile tests --locked --no-run --test histories
     cmake -S c_tests -B "$c_tests" -DDSS_LIB_DIR="$target/release" -DDSS_INCLUDE_DIR="$PWD/include" >/dev/null
-    cmake --build "$c_tests" -j "$(nproc)" --target power_cut --target sweep >/dev/null
+    cmake --build "$c_tests" -j "$(nproc)" --target power_cut --target sweep \
+        --target closed_descriptors >/dev/null
 }
 
 # ---- The stages: each does one round with a seed, and prints a line or some ---------------------------------------------
@@ -49,6 +50,13 @@ power_cuts() {
 # All of them take ten minutes, so each round takes some by chance.
 failing_calls() {
     "$c_tests/failing/sweep" sample "$1" 2000
+}
+
+closed_descriptors() {
+    for store in $(echo "$DSS_TEST_STORES" | tr , ' '); do
+        DSS_TEST_STORE=$store "$c_tests/hazards/closed_descriptors" "$1" 100 || return 1
+        echo "$store: 100 moments"
+    done
 }
 
 # A minute for each target and round; what was found in one round is where the next one begins.

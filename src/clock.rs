@@ -20,6 +20,11 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
+/// The monotonic clock as the kernel read it last, some milliseconds ago at most: a fifth of the price.
+pub fn coarse_ms() -> i64 {
+    sys::coarse_ms()
+}
+
 /// The clock of leases, as this process sees it: microseconds since the host's boot, also those that it slept through.
 /// Nobody sets it.
 pub fn boot_us() -> i64 {

@@ -33,10 +33,18 @@ struct Scene {
     faults: &'static str,
 }
 
+impl Scene {
+    /// Whether calls may fail until each process has opened the store anew.
+    fn harms_files(&self) -> bool {
+        self.faults.contains("sides")
+    }
+}
+
 /// Nothing but its own process can have a store in memory, so nothing can happen to that.
-const SCENES: [Scene; 7] = [
+const SCENES: [Scene; 8] = [
     Scene { kind: "sqlite", faults: "kill,stop" },
     Scene { kind: "sqlite", faults: "kill,disk" },
+    Scene { kind: "sqlite", faults: "sides" },
     Scene { kind: "memory", faults: "" },
     Scene { kind: "postgres", faults: "kill,stop,cut" },
     Scene { kind: "postgres", faults: "kill,restart" },
@@ -54,11 +62,12 @@ struct Run {
     said: String,
 }
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "history/worker.c",
     "history/actor.c",
     "history/disk.c",
     "history/faults.c",
+    "history/side_files.c",
     "network/proxy.c",
     "network/proxy_link.c",
     "network/proxy_process.c",
@@ -95,6 +104,8 @@ impl Worker {
         let _ = fs::remove_file(&record);
         let (processes, threads, seconds) = match kind {
             "memory" => ("1", "8", seconds.min(MOST_SECONDS_IN_MEMORY)),
+            // Each process has one handle, and opens it anew when a call says so.
+            _ if scene.harms_files() => ("4", "1", seconds),
             _ => ("4", "2", seconds),
         };
         let mut worker = Command::new(self.folder.path().join("worker"));
@@ -144,7 +155,7 @@ fn what_processes_were_answered_has_one_order() {
     let worker = Worker::build(&env::var_os("DSS_HISTORY_LIBRARY").map_or_else(release, PathBuf::from));
     let kinds = kinds();
     for scene in SCENES.iter().filter(|scene| kinds.iter().any(|kind| kind == scene.kind)) {
-        let seconds = if scene.faults.contains("restart") { 2.0 * seconds } else { seconds };
+        let seconds = if scene.faults.contains("restart") || scene.harms_files() { 2.0 * seconds } else { seconds };
         // A history of nothing would have an order, too: where servers take their time to come back, it goes on for longer.
         let enough = (0..4).find(|longer| {
             let figures = judged(&worker, scene, seed, seconds * f64::from(1 << longer));
@@ -158,6 +169,8 @@ fn what_processes_were_answered_has_one_order() {
 fn judged(worker: &Worker, scene: &Scene, seed: u32, seconds: f64) -> Figures {
     let name = format!("{} ({}), seed {seed}, {seconds} s", scene.kind, scene.faults);
     let run = worker.run(scene, seed, seconds, None);
+    let is_moved = |rc: &&Option<i32>| [Some(-libc::EIDRM), Some(-libc::EUCLEAN)].contains(rc);
+    assert!(scene.harms_files() || !run.history.answers.keys().any(|rc| is_moved(&rc)), "{name}: the store moved");
     let begin = Instant::now();
     let figures = run
         .history

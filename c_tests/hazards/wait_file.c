@@ -1,13 +1,16 @@
 /*
- * Those who wait for locks are woken by way of a file beside the database, FILE-wait; and anything may happen to it.
+ * Those who wait for locks are woken by way of shared memory, which a file beside the database names, FILE-wait; and
+ * anything may happen to both.
  *
- * It holds hints only. Somebody removes it, a folder or another's file has its name, it is full of nonsense, or there
- * is no room to make it: then waiters look by themselves, four times a second, and that is all that is lost. It must
- * not let a lock be granted twice, nor end a process: memory that is mapped from a file which another user cuts short
- * would do that.
+ * They hold hints only. Somebody removes the file, cuts it short, a folder or another's file has its name, the file or
+ * the memory is full of nonsense, or there is no room to make it: then waiters look by themselves, four times a second,
+ * and that is all that is lost. It must not let a lock be granted twice, nor end a process: once the file itself was
+ * mapped, and who cut it short ended all who waited, by SIGBUS.
  */
 #include "contend.h"
 #include "host_sqlite.h"
+
+#include <sys/shm.h>
 
 /* A waiter that is not woken looks by itself after so long; and what a busy machine may add. */
 #define RECHECK_S 0.25
@@ -16,7 +19,27 @@
 #define SOON_US 50000
 #define PROMPTLY_S 0.1
 #define ROUNDS 7
-#define WAIT_FILE_SIZE ((1 << 17) + (64 + 128 * 128) * 8)
+/* What the file holds: a mark, the IPC namespace, the number of the segment, and a number to know it by. */
+#define RECORD_WORDS 4
+#define SEGMENT 2
+/* The words of the segment: that number, those who wait, then the requests that processes leave for each other. */
+#define WAITERS 8
+#define REQUESTS (WAITERS + 64 + 512 * 16)
+#define SEGMENT_WORDS (REQUESTS + 64 + 128 * 128)
+
+/* The segment of those who have the store open; NULL if there is none now. */
+static uint64_t *attach(const char *side)
+{
+    uint64_t record[RECORD_WORDS] = {0};
+    int fd = open(side, O_RDONLY | O_CLOEXEC);
+    void *words = (void *)-1;
+
+    if (fd >= 0 && pread(fd, record, sizeof(record), 0) == (ssize_t)sizeof(record))
+        words = shmat((int)record[SEGMENT], NULL, 0);
+    if (fd >= 0)
+        close(fd);
+    return words == (void *)-1 ? NULL : words;
+}
 
 static int take(struct dss_handle *handle, const char *owner, int64_t wait_ms)
 {
@@ -310,7 +333,7 @@ static void put_fifo(const char *side)
 static void put_strangers_file(const char *side)
 {
     write_text(side, "");
-    CHECK(truncate(side, WAIT_FILE_SIZE) == 0);
+    CHECK(truncate(side, 4096) == 0);
     CHECK(chmod(side, 0666) == 0);
     if (geteuid() == 0)
         CHECK(chown(side, NOBODY, NOBODY) == 0);
@@ -373,8 +396,8 @@ static uint64_t word_of_nonsense(unsigned *seed)
 /* The kinds with an odd number begin as a file of ours does, so that all the rest is taken for good. */
 static void write_nonsense(const char *side, int kind)
 {
-    static uint64_t words[WAIT_FILE_SIZE / 8];
-    size_t count = kind == 7 ? 20 : WAIT_FILE_SIZE / 8;
+    uint64_t words[512];
+    size_t count = kind == 7 ? RECORD_WORDS - 1 : 512;
     unsigned seed = (unsigned)kind;
     FILE *file = fopen(side, "wb");
 
@@ -382,9 +405,19 @@ static void write_nonsense(const char *side, int kind)
     for (size_t i = 0; i < count; i++)
         words[i] = kind < 2 ? UINT64_MAX : word_of_nonsense(&seed);
     if (kind % 2 == 1)
-        words[0] = 1;
+        memcpy(words, "dsswait1", 8);
     CHECK(fwrite(words, 8, count, file) == count);
     CHECK(fclose(file) == 0);
+}
+
+/* In the memory, the kinds with an odd number leave what tells its layout. */
+static void fill_with_nonsense(uint64_t *words, int kind)
+{
+    unsigned seed = (unsigned)kind;
+
+    for (size_t i = 1; i < SEGMENT_WORDS; i++)
+        if (kind % 2 == 0 || (i != WAITERS && i != REQUESTS))
+            words[i] = kind < 2 ? UINT64_MAX : word_of_nonsense(&seed);
 }
 
 static void nonsense_is_found(const char *uri, const char *side)
@@ -392,19 +425,45 @@ static void nonsense_is_found(const char *uri, const char *side)
     for (int kind = 0; kind < 8; kind++) {
         struct dss_handle handle;
         struct waiter waiter;
+        uint64_t *words;
 
         write_nonsense(side, kind);
         CHECK_RC(dss_init_uri(&handle, uri), 0);
         start_waiter(&waiter, uri);
         check_rounds(&handle, &waiter, 1);
+        words = attach(side);
+        CHECK(words != NULL);
+        fill_with_nonsense(words, kind);
+        check_rounds(&handle, &waiter, 1);
+        CHECK(shmdt(words) == 0);
         end_waiter(&waiter);
         dss_fini(&handle);
         CHECK(unlink(side) == 0 || errno == ENOENT);
     }
 }
 
-/* Where the file says that somebody has the write lock. Who is killed leaves it so, and nobody may be kept waiting for it. */
-#define AT_WORK ((1 << 17) + 16 * 8)
+/* What somebody does to the file under those who have it open is mended, and the next one to come finds them. */
+static void cut_short_while_open(const char *uri, const char *side)
+{
+    struct dss_handle handle;
+    struct waiter waiter;
+
+    CHECK_RC(dss_init_uri(&handle, uri), 0);
+    CHECK_RC(take(&handle, "ann", 0), 0);
+    CHECK_RC(dss_unlock(&handle, "drive", "ann"), 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK(truncate(side, i * 8) == 0);
+        start_waiter(&waiter, uri);
+        check_rounds(&handle, &waiter, 3);
+        check_prompt_rounds(&handle, &waiter, "after the file was cut short");
+        end_waiter(&waiter);
+    }
+    dss_fini(&handle);
+    CHECK(!exists(side));
+}
+
+/* Where the memory says that somebody has the write lock. Who is killed leaves it so, and nobody may be kept waiting. */
+#define AT_WORK (REQUESTS + 16)
 
 static void a_dead_one_is_at_work(const char *path, const char *side)
 {
@@ -412,15 +471,16 @@ static void a_dead_one_is_at_work(const char *path, const char *side)
 
     for (int i = 0; i < 3; i++) {
         char *uri = sqlite_uri(path, options[i]);
-        uint64_t word = 1;
         struct dss_handle handle;
-        int fd;
+        uint64_t *words;
 
         CHECK_RC(dss_init_uri(&handle, uri), 0);
         CHECK_RC(dss_lock(&handle, "drive", "ann"), 0);
-        fd = open(side, O_WRONLY | O_CLOEXEC);
-        CHECK(fd >= 0 && pwrite(fd, &word, 8, AT_WORK) == 8 && close(fd) == 0);
+        words = attach(side);
+        CHECK(words != NULL);
+        words[AT_WORK] = 1;
         CHECK_RC(dss_unlock(&handle, "drive", "ann"), 0);
+        CHECK(shmdt(words) == 0);
         dss_fini(&handle);
         free(uri);
     }
@@ -451,23 +511,26 @@ static void wait_and_contend(void *arg)
     dss_fini(&handle);
 }
 
-/* Writes into the file, or makes one, wherever it is at the moment. */
+/* Writes into the memory and the file, wherever they are at the moment. */
 static void scribble(const char *side, double seconds)
 {
     double end = test_seconds() + seconds;
     unsigned seed = 1;
 
     while (test_seconds() < end) {
+        uint64_t *words = attach(side);
         int fd = open(side, O_WRONLY | O_CLOEXEC);
 
-        for (int i = 0; fd >= 0 && i < 200; i++) {
+        for (int i = 0; words != NULL && i < 200; i++)
+            words[1 + rand_r(&seed) % (i % 2 == 0 ? 100 : SEGMENT_WORDS - 1)] = word_of_nonsense(&seed);
+        if (fd >= 0) {
             uint64_t word = word_of_nonsense(&seed);
-            off_t place = rand_r(&seed) % (i % 2 == 0 ? 100 : WAIT_FILE_SIZE / 8);
 
-            CHECK(pwrite(fd, &word, 8, place * 8) == 8);
-        }
-        if (fd >= 0)
+            CHECK(pwrite(fd, &word, 8, rand_r(&seed) % RECORD_WORDS * 8) == 8);
             close(fd);
+        }
+        if (words != NULL)
+            CHECK(shmdt(words) == 0);
         pause_at_random(&seed, 2000);
     }
 }
@@ -489,7 +552,7 @@ static void nonsense_is_written(const char *uri, const char *side)
 /* ---- There is no room to make it. ---- */
 
 #define PAGE 4096
-/* The log of SQLite may need some; the file would need more. */
+/* The log of SQLite may need some. */
 #define FREE_PAGES 10
 
 static void fill_up(const char *path)
@@ -535,11 +598,10 @@ static void full_disk(const char *uri, const char *path, const char *side, const
     CHECK(unlink(side) == 0);
     fill_up(filler);
     check_rounds(&handle, &waiter, 3);
-    CHECK(lstat(side, &found) != 0 || found.st_size < WAIT_FILE_SIZE);
     CHECK(unlink(filler) == 0);
     sleep_s(0.5);
     check_prompt_rounds(&handle, &waiter, "when there is room again");
-    CHECK(lstat(side, &found) == 0 && found.st_size == WAIT_FILE_SIZE);
+    CHECK(lstat(side, &found) == 0 && found.st_size == RECORD_WORDS * 8);
     end_waiter(&waiter);
     dss_fini(&handle);
     CHECK(!exists(side));
@@ -567,6 +629,7 @@ static void on_a_disk_of_our_own(void *arg)
     others_files(folder, uri, side);
     nonsense_is_found(uri, side);
     nonsense_is_written(uri, side);
+    cut_short_while_open(uri, side);
     a_dead_one_is_at_work(path, side);
     full_disk(uri, path, side, folder);
     free(uri);

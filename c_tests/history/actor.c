@@ -37,11 +37,18 @@ static struct record *begin(struct record asked)
     return record;
 }
 
+/* What a call fails with when the store's files were harmed: it is to be opened anew. */
+static int is_moved(int rc)
+{
+    return records->moves && (rc == -EIDRM || rc == -EUCLEAN);
+}
+
 /* Notes the answer. */
-static int end(struct record *record, int rc, uint64_t returned_ns)
+static int end(struct actor *actor, struct record *record, int rc, uint64_t returned_ns)
 {
     if (rc == -ENOTRECOVERABLE) /* a defect contained: what it was is known here alone */
         fprintf(stderr, "call %u of name %u: %s\n", record->kind, record->name, dss_last_error());
+    actor->is_moved |= is_moved(rc);
     record->rc = rc;
     record->returned_ns = returned_ns;
     atomic_store(&record->stage, RETURNED);
@@ -78,7 +85,7 @@ static void lock_plainly(struct actor *actor, unsigned lock)
     struct record *record = begin((struct record){.kind = LOCK, .name = lock, .owner = actor->owner});
     int rc = dss_lock(actor->handle, lock_ids[lock], owner_name(name, actor->owner));
 
-    if (end(record, rc, now_ns()) == 0)
+    if (end(actor, record, rc, now_ns()) == 0)
         is_held(actor, lock, actor->owner, 0, 0);
 }
 
@@ -106,7 +113,7 @@ static void lock_some(struct actor *actor, unsigned lock, unsigned count, int64_
     for (unsigned i = 0; i < count; i++) {
         noted[i]->number = rc == 0 ? grants[i].token : 0;
         /* Who waited was told what is in the way at its end, which is no moment of the call that it can choose. */
-        end(noted[i], rc == -ETIMEDOUT ? rc : grants[i].rc, returned_ns);
+        end(actor, noted[i], rc == -ETIMEDOUT ? rc : grants[i].rc, returned_ns);
         if (rc == 0)
             is_held(actor, numbers[i], actor->owner, grants[i].token, ttl_ms);
     }
@@ -120,7 +127,7 @@ static void unlock(struct actor *actor, unsigned lock, uint64_t owner, uint64_t 
     int rc = token == 0 ? dss_unlock(actor->handle, lock_ids[lock], owner_name(name, owner))
                         : dss_unlockv(actor->handle, &lock_ids[lock], 1, owner_name(name, owner), &token, NULL);
 
-    if (end(record, rc, now_ns()) == 0 && owner == actor->holds[lock])
+    if (end(actor, record, rc, now_ns()) == 0 && owner == actor->holds[lock])
         actor->holds[lock] = 0;
 }
 
@@ -131,7 +138,7 @@ static void refresh(struct actor *actor, unsigned lock, uint64_t owner, uint64_t
         begin((struct record){.kind = REFRESH, .name = lock, .owner = owner, .token = token});
     int rc = dss_lock_refreshv(actor->handle, &lock_ids[lock], 1, owner_name(name, owner), &token, NULL);
 
-    end(record, rc, now_ns());
+    end(actor, record, rc, now_ns());
 }
 
 /* Gives a lock to the thread's own other name, so that somebody goes on to hold it. */
@@ -146,7 +153,7 @@ static void transfer(struct actor *actor, unsigned lock, uint64_t from, uint64_t
                                owner_name(to_name, heir), &grant);
 
     record->number = grant.token;
-    if (end(record, rc, now_ns()) == 0)
+    if (end(actor, record, rc, now_ns()) == 0)
         is_held(actor, lock, heir, grant.token, 0);
 }
 
@@ -157,7 +164,7 @@ static void status(struct actor *actor, unsigned lock)
     int rc = dss_lock_status(actor->handle, lock_ids[lock], &holder, NULL);
 
     record->holder = holder != NULL ? strtoull(holder, NULL, 10) : 0;
-    end(record, rc, now_ns());
+    end(actor, record, rc, now_ns());
     free(holder);
 }
 
@@ -173,7 +180,7 @@ static void get(struct actor *actor, unsigned key)
     if (rc == 0)
         memcpy(&record->value, value, sizeof(record->value));
     actor->versions[key] = record->number;
-    end(record, rc, returned_ns);
+    end(actor, record, rc, returned_ns);
     free(value);
 }
 
@@ -192,7 +199,7 @@ static void set(struct actor *actor, unsigned key, unsigned flags, unsigned lock
     int rc = dss_set(actor->handle, keys[key], deletes ? NULL : &value, deletes ? 0 : sizeof(value), &guard, &version);
 
     record->number = version;
-    if (end(record, rc, now_ns()) == 0 || rc == -EAGAIN)
+    if (end(actor, record, rc, now_ns()) == 0 || rc == -EAGAIN)
         actor->versions[key] = version;
 }
 
@@ -258,17 +265,31 @@ static void one_call(struct actor *actor)
         set(actor, key, chance(actor, 2) ? DSS_GUARD_VERSION : 0, 0);
 }
 
+static int may_be_opened_soon(int rc)
+{
+    return rc == -ENOTCONN || rc == -EINPROGRESS || rc == -EBUSY || rc == -EIO || rc == -ENOSPC || is_moved(rc);
+}
+
 void open_store(struct dss_handle *handle, unsigned seed)
 {
     struct timespec moment = {0, 1000000};
     char *uri = test_with_option(store_uri, seed % 2 ? HASTY : PATIENT);
+    double begin = test_seconds();
     int rc;
 
     while ((rc = dss_init_uri(handle, uri)) != 0) {
-        CHECK(rc == -ENOTCONN || rc == -EINPROGRESS || rc == -EBUSY || rc == -EIO || rc == -ENOSPC);
+        if (!may_be_opened_soon(rc) || test_seconds() - begin > HANGS_AFTER_S / 2)
+            CHECK_RC(rc, 0);
         nanosleep(&moment, NULL);
     }
     free(uri);
+}
+
+static void open_anew(struct actor *actor)
+{
+    dss_fini(actor->handle);
+    open_store(actor->handle, actor->seed);
+    actor->is_moved = 0;
 }
 
 void *act(void *arg)
@@ -279,16 +300,39 @@ void *act(void *arg)
         one_call(actor);
         if (records->rest_us != 0)
             nanosleep(&(struct timespec){0, (long)records->rest_us * 1000}, NULL);
-        if (actor->handle == &actor->own && chance(actor, 200) == 0) {
-            dss_fini(&actor->own);
-            open_store(&actor->own, actor->seed);
-        }
+        if (actor->is_moved || (actor->handle == &actor->own && chance(actor, 200) == 0))
+            open_anew(actor);
     }
     return NULL;
 }
 
+void take_and_look(struct actor *actor, void (*others)(unsigned *seed))
+{
+    unsigned lock = chance(actor, LOCKS);
+
+    for (int tries = 0; tries < 50 && actor->holds[lock] == 0; tries++) {
+        lock = chance(actor, LOCKS);
+        lock_plainly(actor, lock);
+        if (actor->is_moved)
+            open_anew(actor);
+    }
+    if (chance(actor, 2)) /* it leaves before others have noticed */
+        open_anew(actor);
+    others(&actor->seed);
+    status(actor, lock);
+    if (actor->holds[lock] == 0)
+        return;
+    do {
+        if (actor->is_moved)
+            open_anew(actor);
+        unlock(actor, lock, actor->holds[lock], 0);
+    } while (actor->is_moved && !is_over());
+}
+
 void look_at_all(struct actor *actor)
 {
+    if (records->moves)
+        open_anew(actor);
     for (unsigned i = 0; i < LOCKS; i++)
         status(actor, i);
     for (unsigned i = 0; i < KEYS; i++)

@@ -26,6 +26,7 @@ struct actor {
     uint64_t tokens[LOCKS]; /* the last that it was told */
     uint64_t versions[KEYS]; /* the last that it saw */
     uint32_t writes;
+    int is_moved; /* a call failed so that the store is to be opened anew */
 };
 
 extern struct records *records;
@@ -39,6 +40,9 @@ void open_store(struct dss_handle *handle, unsigned seed);
 
 /* A thread: makes calls until it is over; its handle is open. */
 void *act(void *actor);
+
+/* Takes any lock, and looks at it when `others` has returned. */
+void take_and_look(struct actor *actor, void (*others)(unsigned *seed));
 
 /* Looks at everything once. */
 void look_at_all(struct actor *actor);

@@ -118,6 +118,19 @@ static void break_disk(struct crowd *crowd, unsigned *seed)
     atomic_store(&records->disk_fails, 0);
 }
 
+/* ---- The files beside a store ---- */
+
+static void sides_begin(void)
+{
+    records->moves = 1;
+}
+
+static void harm_sides(struct crowd *crowd, unsigned *seed)
+{
+    (void)crowd;
+    harm_side_file(seed);
+}
+
 /* ---- Which ---- */
 
 static struct fault {
@@ -132,6 +145,7 @@ static struct fault {
     {.name = "cut", .begin = cut_begins, .strike = cut, .end = cut_ends},
     {.name = "restart", .begin = restart_begins, .strike = restart},
     {.name = "disk", .strike = break_disk},
+    {.name = "sides", .begin = sides_begin, .strike = harm_sides},
 };
 
 void faults_begin(const char *names)

@@ -5,6 +5,7 @@
 #define FAULTS_H
 
 #include "actor.h"
+#include "side_files.h"
 
 /* Chooses among the faults that are named, as in "kill,stop"; those of servers begin here, and may change store_uri. */
 void faults_begin(const char *names);

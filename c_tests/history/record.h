@@ -38,7 +38,8 @@ struct records {
     _Atomic uint32_t disk_fails; /* in how many of a thousand writes and flushes */
     uint32_t ring;               /* nobody reads what is recorded: so many places are used over and over */
     uint32_t rest_us;            /* how long a thread rests after a call */
-    uint32_t reserved[10];
+    uint32_t moves;              /* somebody harms the store's files: what then fails is opened anew */
+    uint32_t reserved[9];
     struct record all[PLACES];
 };
 

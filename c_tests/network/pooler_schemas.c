@@ -130,7 +130,8 @@ static const char *session_state(int port)
 {
     return sql_at(port, "SELECT string_agg(name || '=' || setting, ';' ORDER BY name) FROM pg_settings "
                         "WHERE source = 'session'; "
-                        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'; SELECT count(*) FROM pg_cursors");
+                        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid(); "
+                        "SELECT count(*) FROM pg_cursors");
 }
 
 /* Another program of this pool has settings of its own. */

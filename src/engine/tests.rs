@@ -10,10 +10,15 @@ use crate::{
         request::{Attempt, Reply, Request, Turn, Wanted},
         state::{Guard, Setting},
     },
-    store::{desks::Desks, memory::Memory},
+    store::{
+        desks::{self, Desks},
+        memory::Memory,
+    },
+    sys::{mark::Mark, segment},
 };
 use scripted::{Deed, Scripted, engine, engine_of};
 use std::{
+    os::fd::AsRawFd,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering},
@@ -258,8 +263,11 @@ fn each_caller_has_its_own_time() {
 /// -EBUSY in the end.
 #[test]
 fn a_process_without_a_desk_asks_the_store_itself() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let opened = || Arc::new(Desks::open(&file.reopen().unwrap(), 0).unwrap());
+    let (memory, file) = (segment::of_test(desks::LENGTH), tempfile::NamedTempFile::new().unwrap());
+    let opened = || {
+        let file = file.reopen().unwrap();
+        Arc::new(Desks::open(memory.clone(), &file, Mark::put_on(file.as_raw_fd()).unwrap()).unwrap())
+    };
     let others: Vec<_> = (0..128).map(|_| opened()).collect();
     others.iter().for_each(|desks| assert_eq!(desks.post(&[]), Some(0)));
     let own = opened();

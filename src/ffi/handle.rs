@@ -109,8 +109,15 @@ pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
 /// files while it is open, with the same mode:
 /// SQLite's FILE-wal and FILE-shm, and FILE-wait, in which processes see who waits for locks and leave requests for the one
 /// that is at work. So the user needs the right to write in the folder. Keep the file on a local file system; do not rename,
-/// remove or hard-link it while it is open: that is found out at the next call. A file of an older libdss is brought to this
-/// version's form; the older one gives -EPROTONOSUPPORT then.
+/// remove or hard-link it while it is open: that is found out at the next call. The three files beside it may be removed or
+/// replaced at any time: calls may fail with -EIDRM, and no lock is lost or granted twice. But do not truncate or overwrite
+/// the database, FILE-wal or FILE-shm in place: that destroys locks, and the kernel ends (SIGBUS) each process that is using
+/// the part of FILE-shm that was cut off, as it does with every program that uses SQLite. A file of an older libdss is
+/// brought to this version's form; the older one gives -EPROTONOSUPPORT then.
+///
+/// A program may close the library's descriptors (closefrom(3), as some daemons do), also while calls are under way: the
+/// library notices before it uses a number again, opens the store anew, and never closes or uses a descriptor of the
+/// program's own. No lock is lost by that; a dss_lock_list() that is under way ends with -EINTR.
 ///
 /// postgresql: All options but timeout_ms and schema are libpq's, and so are the environment (PGHOST, PGUSER, ...), ~/.pgpass
 /// and service files. libpq.so.5 is loaded by the first such string (Debian's package libpq5). The first call makes the schema
@@ -149,6 +156,8 @@ pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
 ///                     -EREMOTE if the file would be on a network file system (NFS, Lustre, GPFS, CIFS, 9p, ...), where
 ///                      SQLite's locks do not hold: give a path on a local one,
 ///                     -EMLINK if the file has a hard link: remove it; or is itself a bind mount: mount its folder instead,
+///                     -EIDRM if FILE-wal or FILE-shm was removed or replaced while other processes have the store open,
+///                      and one of them has not noticed within timeout_ms: try again, or end the idle ones,
 ///                     -EBUSY if the locks on the file could not be had within timeout_ms: try
 ///                      again, or allow more time,
 ///                     -ECHILD in a process that was made by _Fork(3) or clone(2),

@@ -10,20 +10,21 @@ pub mod inherited;
 pub mod inotify;
 #[cfg(feature = "postgres")]
 pub mod language;
-pub mod mapping;
+pub mod mark;
 pub mod panics;
 #[cfg(any(feature = "postgres", feature = "etcd"))]
 pub mod poll;
 pub mod reserve;
+pub mod segment;
 pub mod signals;
 #[cfg(feature = "etcd")]
 pub mod socket;
 
 use std::{
     ffi::{CStr, CString, OsString},
-    fs::File,
+    fs::{File, Metadata},
     io,
-    mem::MaybeUninit,
+    mem::{ManuallyDrop, MaybeUninit},
     os::{
         fd::{AsRawFd, FromRawFd, RawFd},
         unix::{
@@ -164,14 +165,6 @@ fn opened(fd: RawFd) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
-/// Keeps a file's inode from being used again for another file, without opening it: closing an O_PATH descriptor drops
-/// no locks.
-pub fn pin(path: &Path) -> io::Result<File> {
-    let path = c_path(path)?;
-    // SAFETY: the path ends with NUL.
-    opened(unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC) })
-}
-
 /// Opens a file that anybody may have put there: a pipe or a terminal in its place neither blocks nor becomes ours.
 pub fn open_for_reading(path: &Path) -> io::Result<File> {
     let path = c_path(path)?;
@@ -183,6 +176,46 @@ pub fn open_for_reading(path: &Path) -> io::Result<File> {
     }
     // SAFETY: just opened, and nobody else's.
     Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// Keeps a file's inode from being used again for another file, without opening it: closing an O_PATH descriptor drops
+/// no locks.
+#[derive(Debug)]
+pub struct Pin {
+    file: ManuallyDrop<File>,
+    identity: (u64, u64),
+}
+
+impl Pin {
+    pub fn of(path: &Path) -> io::Result<Pin> {
+        let path = c_path(path)?;
+        let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        // SAFETY: the path ends with NUL.
+        let file = opened(unsafe { libc::open(path.as_ptr(), flags) })?;
+        let found = file.metadata()?;
+        Ok(Pin { file: ManuallyDrop::new(file), identity: (found.dev(), found.ino()) })
+    }
+
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        self.file.metadata()
+    }
+
+    /// The host may have closed it, and opened a file of its own under the number.
+    fn is_ours(&self) -> bool {
+        // SAFETY: the command takes nothing; a bad descriptor is an error.
+        let flags = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETFL) };
+        let found = self.metadata().map(|found| (found.dev(), found.ino()));
+        flags >= 0 && flags & libc::O_PATH != 0 && found.is_ok_and(|found| found == self.identity)
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // SAFETY: dropped here alone, and once.
+            unsafe { ManuallyDrop::drop(&mut self.file) };
+        }
+    }
 }
 
 /// Makes an empty file of exactly this mode, whatever the umask, without ever opening it: a close(2) would drop the
@@ -280,6 +313,14 @@ pub fn on_fork(
         0 => Ok(()),
         errno => Err(io::Error::from_raw_os_error(errno)),
     }
+}
+
+/// CLOCK_MONOTONIC_COARSE in milliseconds.
+pub fn coarse_ms() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills the struct; it can't fail for this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) };
+    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
 }
 
 /// CLOCK_BOOTTIME in microseconds.

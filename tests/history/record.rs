@@ -28,10 +28,12 @@ const NOTCONN: i32 = -libc::ENOTCONN;
 const INPROGRESS: i32 = -libc::EINPROGRESS;
 const IO: i32 = -libc::EIO;
 const NOSPC: i32 = -libc::ENOSPC;
+const IDRM: i32 = -libc::EIDRM;
+const UCLEAN: i32 = -libc::EUCLEAN;
 
 /// What says nothing of a name's state, nor changes anything: the end of a wait, a failure, an id that was not in the way of
 /// another one.
-const TELLS_NOTHING: [i32; 6] = [TIMEDOUT, CANCELED, BUSY, NOTCONN, IO, NOSPC];
+const TELLS_NOTHING: [i32; 8] = [TIMEDOUT, CANCELED, BUSY, NOTCONN, IO, NOSPC, IDRM, UCLEAN];
 
 /// What the history was made of: a store that ends leases when they are over, or some time later.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! word of state, what was asked, as bytes, and room for the answers.
 
 use super::codec::ANSWER_WORDS;
-use crate::sys::mapping::Mapping;
+use crate::sys::segment::Part;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const LAYOUT: u64 = 3;
@@ -31,8 +31,8 @@ const BYTES: usize = ANSWERS + REQUESTS * (ANSWER_WORDS + 1);
 /// Room for requests, in bytes.
 pub const ROOM: usize = (DESK_WORDS - BYTES) * size_of::<u64>();
 
-/// How many bytes of a file this memory takes.
-pub const LENGTH: usize = (FIRST_DESK + DESKS * DESK_WORDS) * size_of::<u64>();
+/// How many words of shared memory it takes.
+pub const LENGTH: usize = FIRST_DESK + DESKS * DESK_WORDS;
 
 /// What is to be said of a desk. It stands in one word with the number of what lies on it, so that a desk which was used
 /// again is never taken for what it was.
@@ -89,7 +89,7 @@ impl Mark {
     }
 }
 
-pub struct Memory(Mapping);
+pub struct Memory(Part);
 
 /// A set of desks.
 #[derive(Clone, Copy)]
@@ -100,9 +100,9 @@ pub enum Set {
 
 impl Memory {
     /// None if the memory is of another layout.
-    pub fn of(mapping: Mapping) -> Option<Memory> {
-        let found = mapping[LAYOUT_WORD].compare_exchange(0, LAYOUT, Ordering::AcqRel, Ordering::Acquire);
-        matches!(found, Ok(_) | Err(LAYOUT)).then_some(Memory(mapping))
+    pub fn of(memory: Part) -> Option<Memory> {
+        let found = memory[LAYOUT_WORD].compare_exchange(0, LAYOUT, Ordering::AcqRel, Ordering::Acquire);
+        matches!(found, Ok(_) | Err(LAYOUT)).then_some(Memory(memory))
     }
 
     pub fn next_ticket(&self) -> u64 {

@@ -22,7 +22,12 @@ mod tests;
 
 use crate::{
     model::request::Request,
-    sys::{self, byte_lock, futex, inherited::Kept, mapping::Mapping},
+    sys::{
+        self, byte_lock, futex,
+        inherited::Kept,
+        mark::{self, Marked},
+        segment::Part,
+    },
 };
 pub use codec::Answer;
 pub use errands::{ErrandNumber, Errands};
@@ -31,6 +36,7 @@ use layout::{DESKS, Mark, Memory, REQUESTS, ROOM, Set, State};
 use std::{
     fs::File,
     io,
+    os::fd::AsRawFd,
     sync::{
         OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -49,7 +55,8 @@ const IN_USE: libc::off_t = 1 << 41;
 /// All desks of a store, as this process sees them.
 pub struct Desks {
     memory: Memory,
-    file: Kept,
+    marked: Marked,
+    _file: Kept,
     /// This process's own, from its first use.
     own: OnceLock<Option<Own>>,
     /// This process has said that it is about to go to work.
@@ -76,20 +83,21 @@ pub enum Look {
 }
 
 impl Desks {
-    /// The file as memory, and the file itself, kept open for its locks.
-    pub fn open(file: &File, begin: usize) -> io::Result<Desks> {
-        let mapping = Mapping::of(file, begin, LENGTH)?;
-        Desks::of(mapping, file.try_clone()?).ok_or(io::ErrorKind::InvalidData.into())
-    }
-
-    /// None if the memory is of another layout.
-    fn of(mapping: Mapping, file: File) -> Option<Desks> {
-        Some(Desks {
-            memory: Memory::of(mapping)?,
-            file: Kept::new(file),
+    /// The memory, and a file that is kept open for the locks on its bytes. Fails if the memory is of another layout.
+    pub fn open(memory: Part, file: &File, mark: mark::Mark) -> io::Result<Desks> {
+        let file = Kept::new(file.try_clone()?);
+        Ok(Desks {
+            memory: Memory::of(memory).ok_or(io::ErrorKind::InvalidData)?,
+            marked: Marked { fd: file.as_raw_fd(), mark },
+            _file: file,
             own: OnceLock::new(),
             announced: AtomicBool::new(false),
         })
+    }
+
+    /// Whether the host has left the file open. If not, nothing can be known of other processes.
+    pub fn is_open(&self) -> bool {
+        self.marked.is_ours()
     }
 
     /// Whether another process is at work, or about to be, as far as it is known.
@@ -109,7 +117,8 @@ impl Desks {
 
     /// Takes a free desk. A number that starts at random is never that of what a former owner left there.
     fn claim(&self) -> Option<Own> {
-        let lock = |first, place: usize| byte_lock::try_lock(&self.file, first + place as libc::off_t).unwrap_or(false);
+        let lock =
+            |first, place: usize| byte_lock::try_lock(self.marked, first + place as libc::off_t).unwrap_or(false);
         let number = u64::from_ne_bytes(sys::random_bytes().ok()?) >> 8;
         let place = (0..DESKS).find(|place| lock(CLAIM, *place))?;
         self.memory.slot(place).set_mark(Mark::first(number, State::Empty));
@@ -230,7 +239,7 @@ impl Desks {
     }
 
     fn is_alive(&self, place: usize) -> bool {
-        self.is_own(place) || byte_lock::is_locked(&self.file, IN_USE + place as libc::off_t)
+        self.is_own(place) || byte_lock::is_locked(self.marked, IN_USE + place as libc::off_t)
     }
 }
 

@@ -9,18 +9,27 @@ use crate::{
         name::{LockId, Note, Owner},
         request::{Attempt, Grant, Outcome, Reply, Turn, Wanted},
     },
+    sys::segment,
 };
 use std::{sync::Arc, thread};
 use tempfile::NamedTempFile;
 
-fn opened(file: &NamedTempFile) -> Arc<Desks> {
-    Arc::new(Desks::open(&file.reopen().unwrap(), 0).unwrap())
+/// What the processes of a store share.
+struct Shared {
+    memory: Part,
+    file: NamedTempFile,
 }
 
-fn two() -> (NamedTempFile, Arc<Desks>, Arc<Desks>) {
-    let file = NamedTempFile::new().unwrap();
-    let (one, other) = (opened(&file), opened(&file));
-    (file, one, other)
+fn opened(shared: &Shared) -> Arc<Desks> {
+    let file = shared.file.reopen().unwrap();
+    let mark = mark::Mark::put_on(file.as_raw_fd()).unwrap();
+    Arc::new(Desks::open(shared.memory.clone(), &file, mark).unwrap())
+}
+
+fn two() -> (Shared, Arc<Desks>, Arc<Desks>) {
+    let shared = Shared { memory: segment::of_test(LENGTH), file: NamedTempFile::new().unwrap() };
+    let (one, other) = (opened(&shared), opened(&shared));
+    (shared, one, other)
 }
 
 fn lock(id: &str, attempt: u8) -> Request {
@@ -268,7 +277,7 @@ fn what_is_owed_stays_owed() {
 #[test]
 fn who_comes_too_late_changes_nothing() {
     let (_file, one, other) = two();
-    let third = Arc::new(Desks::open(&_file.reopen().unwrap(), 0).unwrap());
+    let third = opened(&_file);
     let mut failing = at_work(&one);
     other.post(&[&lock("drive", 1)]);
     failing.take(99);
@@ -300,7 +309,7 @@ fn who_does_not_come_is_told_once() {
 
 #[test]
 fn those_who_came_first_go_first() {
-    let file = NamedTempFile::new().unwrap();
+    let file = Shared { memory: segment::of_test(LENGTH), file: NamedTempFile::new().unwrap() };
     let (worker, others) = (opened(&file), [opened(&file), opened(&file), opened(&file)]);
     let mut errands = at_work(&worker);
     others[2].post(&[]);

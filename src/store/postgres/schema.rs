@@ -88,7 +88,10 @@ fn check_server(link: &mut Link, deadline: Instant) -> Result<(), Error> {
     }
     let sql = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on', \
                current_setting('default_transaction_isolation'), pg_backend_pid()";
-    let Some(rows) = run(link, sql, deadline)? else { return Err(strange_answer(&place)) };
+    // A pooler may end a connection between the query and its answer, and say nothing.
+    let Some(rows) = run(link, sql, deadline)? else {
+        return Err(Error::new(Code::Unreachable, format!("PostgreSQL at {place} gave no answer to a first query")));
+    };
     if rows.text(0, 0) == "t" || rows.text(0, 1) == "t" {
         let text = format!(
             "PostgreSQL at {place} is a standby, or read-only for this role: name the primary, or all hosts of which one is \

@@ -3,10 +3,12 @@
 mod transaction;
 
 use super::{
+    descriptors::{self, Identity},
     errors::Failure,
     file_locks::Joined,
-    opening::{admit, make_alone},
-    place::{self, PathText, Place},
+    files::{Agreement, Files},
+    opening::{make_alone, open_sql},
+    place::{PathText, Place},
     pulse::IndexHeader,
     rows, schema,
     statement::{Row, Value},
@@ -23,10 +25,10 @@ use crate::{
         request::{Outcome, Request},
         rules::{Moment, decide, state},
     },
+    mutant,
     store::Fault,
-    sys,
 };
-use rusqlite::{Connection as Sql, FileControl, OpenFlags, config::DbConfig};
+use rusqlite::{Connection as Sql, FileControl, config::DbConfig};
 use std::{
     io::ErrorKind,
     sync::Arc,
@@ -41,6 +43,9 @@ pub struct Connection {
     /// log when it closes the last connection.
     watch: Watch,
     sql: Sql,
+    /// After `sql`: others may open other files when SQLite has closed these.
+    _agreement: Agreement,
+    files: Files,
     clock: LeaseClock,
     /// Made for those who wait; it ends with the connection.
     pulse: Option<Arc<IndexHeader>>,
@@ -52,6 +57,8 @@ pub struct Connection {
     was_undone: bool,
     /// How long the last commit took.
     commit_takes: Duration,
+    /// When the index was looked at last, by the coarse clock.
+    looked_ms: i64,
     /// Until when reads need not ask whether a newer version has changed the store.
     version_good_until: Option<Instant>,
     /// There was no store in the file before.
@@ -71,6 +78,8 @@ struct Seen {
 pub enum Stop {
     Sql(Failure),
     Refused(Error),
+    /// The descriptors were lost during the commit: the flush may have been another file's.
+    Unflushed,
 }
 
 impl From<Failure> for Stop {
@@ -86,10 +95,14 @@ impl From<Error> for Stop {
 }
 
 impl Stop {
-    fn fault(self, path: &str) -> Fault {
+    pub fn fault(self, path: &str) -> Fault {
         match self {
             Stop::Refused(error) => Fault::Failed(error),
             Stop::Sql(failure) => failure.fault(path),
+            Stop::Unflushed => {
+                let text = format!("{path}: something in this process closed the store's descriptors during a commit");
+                Fault::Unknown(Error::new(Code::Io, text))
+            }
         }
     }
 }
@@ -99,16 +112,15 @@ impl Connection {
         vfs::install().map_err(Fault::Failed)?;
         let path = place.path.shown();
         let making = make_alone(place, &path)?;
-        // The file exists: SQLite must never make one in its place, nor follow a link to another.
-        let flags =
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let sql = Sql::open_with_flags(&place.path, flags).map_err(|error| not_opened(&error, place, &path))?;
-        admit(&sql, place, &path).map_err(|stop| seen_anew(stop.fault(&path), place))?;
+        let agreement = Agreement::seek(place)?;
+        let (sql, opened) = descriptors::record(|| open_sql(place, &path));
+        let (sql, files) = (sql?, Files::of(&opened, place)?);
+        agreement.join(&files)?;
         // A process that was killed may have left commits in the log that it had not flushed: no answer rests on them before.
         vfs::flush_log(&sql).map_err(|error| {
             Fault::Failed(Error::new(Code::Io, format!("{path}: the log can't be flushed: {error}")))
         })?;
-        let watch = Watch::begin(place).map_err(Fault::Failed)?;
+        let watch = Watch::begin(place, &files);
         // SAFETY: the statements stand before the connection in the one struct that has both.
         #[allow(unsafe_code)]
         let statements = unsafe { Statements::prepare(&sql) }.map_err(|failure| failure.fault(&path))?;
@@ -121,6 +133,8 @@ impl Connection {
             statements,
             sql,
             watch,
+            _agreement: agreement,
+            files,
             clock,
             pulse: None,
             path,
@@ -130,6 +144,7 @@ impl Connection {
             commit_takes: Duration::ZERO,
             version_good_until: None,
             has_made_store: making.is_some(),
+            looked_ms: 0,
         };
         connection.check()?;
         Ok(connection)
@@ -138,7 +153,11 @@ impl Connection {
     /// Whether the store is where it was, of a version that we know, and has what it must have.
     pub fn check(&mut self) -> Result<(), Fault> {
         self.seen = Seen::default();
-        let looked = self.last_token().and_then(|_| self.notice_others()).and_then(|()| Ok(self.watch.check()?));
+        let looked = self
+            .look_at_index()
+            .and_then(|()| self.last_token())
+            .and_then(|_| self.notice_others())
+            .and_then(|()| Ok(self.watch.check()?));
         looked.map_err(|stop| stop.fault(&self.path))
     }
 
@@ -174,7 +193,9 @@ impl Connection {
     /// connection to the file.
     pub fn read(&mut self, batch: &[&Request], alone: bool) -> Result<Vec<Outcome>, Fault> {
         let _joined = alone.then(Joined::begin);
-        let answers: Result<Vec<Outcome>, Stop> = batch.iter().map(|request| self.read_one(request)).collect();
+        let looked = self.look_at_index();
+        let answers: Result<Vec<Outcome>, Stop> =
+            looked.and_then(|()| batch.iter().map(|request| self.read_one(request)).collect());
         answers.map_err(|stop| stop.fault(&self.path))
     }
 
@@ -267,38 +288,73 @@ impl Connection {
         }
     }
 
-    /// Closes at once, without moving the log into the database: a fork waits for it.
+    /// Closes at once, without moving the log into the database and without removing anything.
     pub fn close_quickly(self) {
-        let _ = self.sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        do_not_check_point(&self.sql);
     }
+
+    /// Closes for a time, or because the log or its index is another file by now, of which this connection knows nothing. If
+    /// the log has lost its name, what is in it goes into the database before: nobody will find it again. Gives itself back
+    /// if that could not be done.
+    pub fn let_go(self) -> Option<Connection> {
+        if !self.watch.log_is_in_place() && !mutant::on("unrescued_log") {
+            match self.move_log() {
+                // Older states may be in the other file. Nobody uses it, since nobody but those with this log has agreed.
+                Ok(true) => self.watch.clear_log_name(),
+                _ => return Some(self),
+            }
+        }
+        self.close_quickly();
+        None
+    }
+
+    /// Moves all of the log into the database; false if somebody reads an older state or writes.
+    fn move_log(&self) -> rusqlite::Result<bool> {
+        let whole = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let (busy, pages, moved): (i64, i64, i64) = self.sql.query_row("PRAGMA wal_checkpoint(FULL)", [], whole)?;
+        Ok(busy == 0 && pages == moved)
+    }
+
+    /// To be asked before SQLite uses the index: whether somebody has cut it short since the coarse clock moved on last.
+    fn look_at_index(&mut self) -> Result<(), Stop> {
+        let now_ms = clock::coarse_ms();
+        if now_ms != self.looked_ms {
+            if !self.files.index_is_whole() {
+                return Err(self.watch.index_cut_short().into());
+            }
+            self.looked_ms = now_ms;
+        }
+        Ok(())
+    }
+
+    /// Whether the database, the log and the index still are what their names say.
+    pub fn files_are_in_place(&mut self) -> bool {
+        self.watch.check().is_ok()
+    }
+
+    /// Which log it writes.
+    pub fn log(&self) -> Identity {
+        self.files.log.identity
+    }
+
+    /// What a next connection needs to know of the commits that this one has in doubt.
+    pub fn token_before_doubt(&self) -> Option<u64> {
+        self.token_before_doubt
+    }
+
+    pub fn take_over_doubt(&mut self, token: Option<u64>) {
+        self.token_before_doubt = token;
+    }
+}
+
+fn do_not_check_point(sql: &Sql) {
+    let _ = sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         self.pulse.iter().for_each(|pulse| pulse.end());
     }
-}
-
-/// Where the file can't be written, that is why.
-fn not_opened(error: &rusqlite::Error, place: &Place, path: &str) -> Fault {
-    let failure = Failure::at_open(error);
-    match sys::check_writable(&place.path) {
-        Err(cause) => Fault::Failed(place::at(&place.path, "can't be written", &cause)),
-        Ok(()) => failure.fault(path),
-    }
-}
-
-/// SQLite takes a file that it can't look at for one that was moved.
-fn seen_anew(fault: Fault, place: &Place) -> Fault {
-    let Fault::Failed(error) = fault else { return fault };
-    if error.code != Code::Moved {
-        return Fault::Failed(error);
-    }
-    Fault::Failed(
-        place.check().err().unwrap_or_else(|| {
-            Error::new(Code::Io, format!("{} could not be looked at: try again", place.path.shown()))
-        }),
-    )
 }
 
 pub fn drop_row(_: &Row) {}

@@ -9,12 +9,11 @@
 //! shared again; and the write lock is released just before the read mark. So while a [`Joined`] stands, the unlock of one
 //! of these bytes is held back until the thread's next lock call, and joined with it if the two make such a pair.
 
-use super::log_writes;
+use super::{beside::Beside, descriptors};
 use crate::sys::{self, byte_lock};
 use std::{
     cell::Cell,
     ffi::{c_int, c_void},
-    fs::File,
     io,
     marker::PhantomData,
     mem,
@@ -39,13 +38,12 @@ thread_local! {
     static HELD_BACK: Cell<Option<HeldBack>> = const { Cell::new(None) };
 }
 
-/// Lock calls of this thread, and writes into the log, are joined until it is dropped. It spans one transaction, at whose end nothing is held back.
+/// Lock calls of this thread are joined until it is dropped. It spans one transaction, at whose end nothing is held back.
 pub struct Joined(PhantomData<*const ()>);
 
 impl Joined {
     pub fn begin() -> Joined {
         JOINING.set(true);
-        log_writes::begin();
         Joined(PhantomData)
     }
 }
@@ -53,7 +51,6 @@ impl Joined {
 impl Drop for Joined {
     fn drop(&mut self) {
         JOINING.set(false);
-        log_writes::end();
         release_held_back();
     }
 }
@@ -67,19 +64,20 @@ pub unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: *mut c_void)
         libc::F_SETLK => libc::F_OFD_SETLK,
         libc::F_SETLKW => libc::F_OFD_SETLKW,
         libc::F_GETLK => libc::F_OFD_GETLK,
+        _ if !descriptors::is_ours(fd) => {
+            sys::set_errno(libc::EBADF);
+            return -1;
+        }
         // SAFETY: as SQLite called it.
         other => return unsafe { libc::fcntl(fd, other, argument) },
     };
     // SAFETY: with these commands SQLite's argument points to its own struct flock, which nobody else uses meanwhile.
     let lock = unsafe { &mut *argument.cast::<libc::flock>() };
-    // The kernel wants l_pid to be 0.
-    lock.l_pid = 0;
     let held = HELD_BACK.get();
     if JOINING.get() && command == libc::F_OFD_SETLK && join(fd, lock) {
         return 0;
     }
-    // SAFETY: the argument is what the command wants.
-    let result = unsafe { libc::fcntl(fd, command, lock) };
+    let result = call(fd, command, lock);
     if let (-1, Some(held)) = (result, held)
         && command == libc::F_OFD_SETLK
     {
@@ -87,6 +85,24 @@ pub unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: *mut c_void)
         let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
         unlock(held);
         sys::set_errno(errno);
+    }
+    result
+}
+
+/// The call itself, which reaches no file but the one that SQLite means.
+fn call(fd: RawFd, command: c_int, lock: &mut libc::flock) -> c_int {
+    let mut relative = descriptors::relative(fd, lock);
+    // The kernel wants it so.
+    relative.l_pid = 0;
+    // SAFETY: the argument is what the command wants.
+    let result = unsafe { libc::fcntl(fd, command, &mut relative) };
+    if result == -1 {
+        let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+        let is_refused = matches!(errno, libc::EINVAL | libc::EBADF);
+        let is_lost = is_refused && !descriptors::is_ours(fd);
+        sys::set_errno(if is_lost { libc::EBADF } else { errno });
+    } else if command == libc::F_OFD_GETLK {
+        (lock.l_type, lock.l_pid) = (relative.l_type, relative.l_pid);
     }
     result
 }
@@ -119,8 +135,9 @@ fn join(fd: RawFd, lock: &mut libc::flock) -> bool {
 const MAKING: libc::off_t = 1 << 62;
 
 /// Locks the right to make a store of an empty file, until the file is closed. False if another process has it.
-pub fn may_make(file: &File) -> io::Result<bool> {
-    byte_lock::try_lock(file, MAKING)
+pub fn may_make(file: &Beside) -> io::Result<bool> {
+    let descriptor = file.descriptor().ok_or(io::ErrorKind::InvalidInput)?;
+    byte_lock::try_lock(descriptor.marked, MAKING)
 }
 
 fn release_held_back() {
@@ -138,14 +155,13 @@ pub fn release(fd: RawFd, start: libc::off_t, length: libc::off_t) {
     // SAFETY: zeroed memory is a valid flock.
     let mut span: libc::flock = unsafe { mem::zeroed() };
     (span.l_type, span.l_start, span.l_len) = (libc::F_UNLCK as libc::c_short, start, length);
-    // SAFETY: the argument is what the command wants; unlocking does not wait.
-    unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &mut span) };
+    call(fd, libc::F_OFD_SETLK, &mut span);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsRawFd;
+    use std::{fs::File, os::fd::AsRawFd};
 
     fn opened_twice() -> (File, File) {
         let file = tempfile::NamedTempFile::new().unwrap();

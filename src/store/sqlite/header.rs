@@ -2,12 +2,8 @@
 //!
 //! SQLite finishes whatever it finds half done when it opens a file: a foreign database would be changed by that.
 
-use super::{place::side_file, schema, vfs::Beside};
-use std::{
-    fs,
-    io::{self, Read},
-    path::Path,
-};
+use super::{beside::Beside, place::side_file, schema};
+use std::{fs, io, os::unix::fs::FileExt, path::Path};
 
 /// What the file is.
 #[derive(PartialEq, Eq, Debug)]
@@ -81,8 +77,17 @@ fn has_journal(path: &Path) -> bool {
 }
 
 fn read_head(path: &Path) -> io::Result<Vec<u8>> {
-    let mut head = Vec::with_capacity(LENGTH);
-    Beside::open(path, libc::O_RDONLY)?.file().take(LENGTH as u64).read_to_end(&mut head)?;
+    let (mut head, mut length) = (vec![0; LENGTH], 0);
+    let file = Beside::open(path, libc::O_RDONLY)?;
+    while length < LENGTH {
+        match file.file().read_at(&mut head[length..], length as u64) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    head.truncate(length);
     Ok(head)
 }
 

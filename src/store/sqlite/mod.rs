@@ -1,14 +1,17 @@
 //! The SQLite store: the processes of one host share one file.
 
+#[allow(unsafe_code)]
+mod beside;
 mod connection;
+#[allow(unsafe_code)]
+mod descriptors;
 #[allow(unsafe_code)]
 pub mod errors;
 pub mod examine;
 #[allow(unsafe_code)]
 mod file_locks;
+mod files;
 mod header;
-#[allow(unsafe_code)]
-mod log_writes;
 mod mount;
 mod network;
 mod opening;
@@ -36,14 +39,14 @@ use super::{
 use crate::{
     clock,
     model::{
-        error::Code,
+        error::{Code, Error},
         request::{Outcome, Request},
         state::KeyInfo,
     },
     mutant,
 };
 use connection::Connection;
-use place::Place;
+use place::{PathText, Place};
 use reader::Readers;
 use std::{sync::Arc, time::Instant};
 use wait_file::WaitFile;
@@ -59,14 +62,27 @@ pub struct Sqlite {
     /// has written and flushed again: a second flush that succeeds proves nothing about the first one's data.
     in_doubt: bool,
     was_made: bool,
+    /// What a connection that was given up has left in doubt: see [`Connection::token_before_doubt`].
+    token_before_doubt: Option<u64>,
 }
+
+/// How often the files are opened anew in one call before that counts as "busy".
+const REOPENINGS: u32 = 8;
 
 impl Sqlite {
     pub fn open(place: Place) -> Result<Sqlite, Fault> {
-        let connection = Connection::open(&place)?;
-        let (was_made, connection) = (connection.has_made_store, Some(connection));
         let wait_file = WaitFile::open(&place);
-        Ok(Sqlite { place, readers: Readers::default(), connection, wait_file, in_doubt: false, was_made })
+        let mut store = Sqlite {
+            place,
+            readers: Readers::default(),
+            connection: None,
+            wait_file,
+            in_doubt: false,
+            token_before_doubt: None,
+            was_made: false,
+        };
+        store.was_made = store.with_files(|store| Ok(store.connection()?.has_made_store))?;
+        Ok(store)
     }
 
     fn connection(&mut self) -> Result<&mut Connection, Fault> {
@@ -74,29 +90,67 @@ impl Sqlite {
             Some(connection) => Ok(connection),
             gone => {
                 self.place.check().map_err(Fault::Failed)?;
-                Ok(gone.insert(Connection::open(&self.place)?))
+                let connection = gone.insert(Connection::open(&self.place)?);
+                connection.take_over_doubt(self.token_before_doubt.take());
+                Ok(connection)
             }
         }
     }
 
+    /// Does something with the store's files. If the host has closed descriptors of these, the files are opened anew, and what
+    /// was not done for that reason is done again.
+    fn with_files<T>(&mut self, mut work: impl FnMut(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        descriptors::take_lost();
+        for _ in 0..REOPENINGS {
+            let result = work(self);
+            if !descriptors::take_lost() {
+                self.drop_if_damaged(&result);
+                return result;
+            }
+            self.abandon_files();
+            // The close of what is lost finds that again.
+            descriptors::take_lost();
+            if matches!(result, Ok(_) | Err(Fault::Unknown(_))) {
+                return result;
+            }
+        }
+        let text = "something in this process closes the descriptors of the store as often as they are opened";
+        Err(Fault::Busy(Error::new(Code::Busy, format!("{}: {text}", self.place.path.shown()))))
+    }
+
+    /// Gives up what is open, without a look at it. What it has locked is unlocked by that.
+    fn abandon_files(&mut self) {
+        self.readers.close();
+        self.wait_file.look_again();
+        if let Some(connection) = self.connection.take() {
+            self.token_before_doubt = connection.token_before_doubt();
+            connection.close_quickly();
+        }
+    }
+
     /// After a failure of the disk or of the file, nothing that SQLite remembers is relied on.
-    fn drop_if_damaged(&mut self, result: &Result<Vec<Outcome>, Fault>) {
+    fn drop_if_damaged<T>(&mut self, result: &Result<T, Fault>) {
         let Err(Fault::Failed(error)) = result else { return };
-        let damaged = [Code::Io, Code::NotAStore, Code::Moved, Code::Unreachable, Code::NoMemory, Code::Defect];
-        if damaged.contains(&error.code) {
+        let damaged = [Code::Io, Code::NotAStore, Code::Unreachable, Code::NoMemory, Code::Defect];
+        if error.code == Code::Moved && self.place.check().is_ok() {
+            self.let_go();
+        } else if damaged.contains(&error.code) || error.code == Code::Moved {
             self.readers.close();
             self.connection = None;
         }
     }
-}
 
-impl Store for Sqlite {
-    fn apply(&mut self, batch: &[&Request], _: Instant) -> Result<Vec<Outcome>, Fault> {
+    /// Closes what is open and leaves the side files as they are. A log that has lost its name stays open until all of it is
+    /// in the database.
+    fn let_go(&mut self) {
+        self.readers.close();
+        self.connection = self.connection.take().and_then(Connection::let_go);
+    }
+
+    fn do_batch(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
         let (in_doubt, alone) = (self.in_doubt, self.readers.is_empty() || mutant::on("joined_alone"));
         if !in_doubt && !batch.is_empty() && batch.iter().all(|request| request.is_read()) {
-            let result = self.connection().map_err(after_init)?.read(batch, alone);
-            self.drop_if_damaged(&result);
-            return result;
+            return self.connection().map_err(after_init)?.read(batch, alone);
         }
         let mut errands = Errands::of(self.wait_file.desks());
         let result = self.connection().map_err(after_init)?.write(batch, in_doubt, alone, &mut errands);
@@ -113,36 +167,46 @@ impl Store for Sqlite {
                 self.in_doubt = true;
                 errands.all_unknown();
             }
-            Err(_) => {
-                drop(errands);
-                self.drop_if_damaged(&result);
-            }
+            // What others had left is as if it had never been taken.
+            Err(_) => drop(errands),
         }
         result
     }
+}
+
+impl Store for Sqlite {
+    fn apply(&mut self, batch: &[&Request], _: Instant) -> Result<Vec<Outcome>, Fault> {
+        self.with_files(|store| store.do_batch(batch))
+    }
 
     fn check(&mut self, _: Instant) -> Result<(), Fault> {
-        self.connection()?.check()
+        self.with_files(|store| store.connection()?.check())
     }
 
     fn list(&mut self, scan: &Scan, deadline: Instant) -> Result<Snapshot, Fault> {
         if self.in_doubt {
             self.apply(&[], deadline)?;
         }
-        let connection = self.connection().map_err(after_init)?;
-        let last_token = connection.look_at_last_token()?;
-        let lease_clock = connection.clock();
-        let (now_us, tick) = (clock::now_us(), lease_clock.now());
-        let pages = self.readers.locks(&self.place, scan, lease_clock, tick, now_us).map_err(after_init)?;
-        Ok(Snapshot { now_us, tick, last_token, pages })
+        self.with_files(|store| {
+            let connection = store.connection().map_err(after_init)?;
+            let last_token = connection.look_at_last_token()?;
+            let (lease_clock, log) = (connection.clock(), connection.log());
+            let (now_us, tick) = (clock::now_us(), lease_clock.now());
+            let pages = store.readers.locks(&store.place, log, scan, lease_clock, tick, now_us).map_err(after_init)?;
+            Ok(Snapshot { now_us, tick, last_token, pages })
+        })
     }
 
     fn keys(&mut self, prefix: &[u8], deadline: Instant) -> Result<Box<dyn Pages<KeyInfo>>, Fault> {
         if self.in_doubt {
             self.apply(&[], deadline)?;
         }
-        self.connection().map_err(after_init)?.check()?;
-        self.readers.keys(&self.place, prefix).map_err(after_init)
+        self.with_files(|store| {
+            let connection = store.connection().map_err(after_init)?;
+            connection.check()?;
+            let log = connection.log();
+            store.readers.keys(&store.place, log, prefix).map_err(after_init)
+        })
     }
 
     fn waiters(&mut self) -> Arc<Waiters> {
@@ -163,17 +227,20 @@ impl Store for Sqlite {
     }
 
     fn suspend(&mut self) {
-        self.readers.close();
-        if let Some(connection) = self.connection.take() {
-            connection.close_quickly();
-        }
+        self.let_go();
+        // Nothing may stay open, whatever becomes of it.
+        self.connection.take().into_iter().for_each(Connection::close_quickly);
     }
 }
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
         self.readers.close();
-        self.connection = None;
+        // Else SQLite moves the log into the database and removes it, if nobody else has the store open.
+        if self.connection.as_mut().is_some_and(|connection| !connection.files_are_in_place()) {
+            self.let_go();
+        }
+        self.connection.take().into_iter().for_each(drop);
         self.wait_file.remove();
     }
 }
@@ -218,6 +285,18 @@ mod tests {
         let outcome = store.apply(&[&get], Instant::now()).unwrap().remove(0);
         assert_eq!(outcome.unwrap_err().code, Code::Missing);
         assert!(!store.in_doubt);
+    }
+
+    /// A process that only lists kept its connection to an index that was removed, and so kept all others out.
+    #[test]
+    fn a_list_finds_that_the_index_was_removed_and_the_next_one_opens_it_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let mut store = Sqlite::open(Place::find(&path, 0o600).unwrap()).unwrap();
+        std::fs::remove_file(place::side_file(&path, "-shm")).unwrap();
+        let mut list = || store.list(&Scan::default(), Instant::now()).map(drop);
+        assert!(matches!(list(), Err(Fault::Failed(error)) if error.code == Code::Moved));
+        list().unwrap();
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! What must hold of a file before it is used as a store.
 
 use super::{
+    beside::Beside,
     connection::Stop,
     errors::Failure,
     file_locks,
     header::{self, Header},
-    place::{self, Place},
+    place::{self, PathText, Place},
     schema,
-    vfs::Beside,
 };
 use crate::{
     model::error::{Code, Error},
@@ -15,7 +15,7 @@ use crate::{
     store::Fault,
     sys,
 };
-use rusqlite::{Connection as Sql, FileControl};
+use rusqlite::{Connection as Sql, FileControl, OpenFlags};
 use std::io;
 
 /// Of the processes that find a file in which no store is ready, one makes it, and the others wait: if all of them tried
@@ -26,7 +26,7 @@ pub fn make_alone(place: &Place, path: &str) -> Result<Option<Beside>, Fault> {
         return Ok(None);
     }
     let beside = Beside::open(&place.path, libc::O_RDWR).map_err(failed)?;
-    if file_locks::may_make(beside.file()).map_err(failed)? {
+    if file_locks::may_make(&beside).map_err(failed)? {
         // One who was killed while it took back an unfinished store has left an empty file, of which the disk may not know yet. For
         // SQLite its journal is of no use then: it removes it, and after a power cut the pages are there again without it.
         if !mutant::on("unflushed_file") {
@@ -39,7 +39,7 @@ pub fn make_alone(place: &Place, path: &str) -> Result<Option<Beside>, Fault> {
 }
 
 /// Sees to it that SQLite opened the very file that was found, and that it is a store; makes the tables of a new one.
-pub fn admit(sql: &Sql, place: &Place, path: &str) -> Result<(), Stop> {
+fn admit(sql: &Sql, place: &Place, path: &str) -> Result<(), Stop> {
     let refused = |code, text: String| Err(Stop::Refused(Error::new(code, text)));
     let mut moved = 0;
     let asked = sql.file_control(Some(c"main"), FileControl::HasMoved(&mut moved));
@@ -58,4 +58,35 @@ pub fn admit(sql: &Sql, place: &Place, path: &str) -> Result<(), Stop> {
         (false, schema::APPLICATION_ID) => Ok(()),
         (false, _) => refused(Code::NotAStore, format!("{path} is another program's database: give another path")),
     }
+}
+
+/// Opens the file in SQLite, and has it open the log and the index.
+pub fn open_sql(place: &Place, path: &str) -> Result<Sql, Fault> {
+    // The file exists: SQLite must never make one in its place, nor follow a link to another.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let sql = Sql::open_with_flags(&place.path, flags).map_err(|error| not_opened(&error, place, path))?;
+    admit(&sql, place, path).map_err(|stop| seen_anew(stop.fault(path), place))?;
+    Ok(sql)
+}
+
+/// Where the file can't be written, that is why.
+fn not_opened(error: &rusqlite::Error, place: &Place, path: &str) -> Fault {
+    let failure = Failure::at_open(error);
+    match sys::check_writable(&place.path) {
+        Err(cause) => Fault::Failed(place::at(&place.path, "can't be written", &cause)),
+        Ok(()) => failure.fault(path),
+    }
+}
+
+/// SQLite takes a file that it can't look at for one that was moved.
+fn seen_anew(fault: Fault, place: &Place) -> Fault {
+    let Fault::Failed(error) = fault else { return fault };
+    if error.code != Code::Moved {
+        return Fault::Failed(error);
+    }
+    Fault::Failed(
+        place.check().err().unwrap_or_else(|| {
+            Error::new(Code::Io, format!("{} could not be looked at: try again", place.path.shown()))
+        }),
+    )
 }

@@ -1,6 +1,7 @@
 //! Where a SQLite store's file is, and everything that must hold about it before and while SQLite uses it.
 
 use super::{
+    descriptors::Identity,
     header::{self, Header},
     network,
 };
@@ -8,7 +9,7 @@ use crate::{
     model::error::{Code, Error, Shown},
     mutant,
     store::no_store,
-    sys,
+    sys::{self, Pin},
 };
 use std::{
     ffi::OsStr,
@@ -33,7 +34,7 @@ pub struct Place {
     pub device: u64,
     pub inode: u64,
     /// As long as it is open, no other file can get the inode's number.
-    _pin: Arc<File>,
+    _pin: Arc<Pin>,
 }
 
 impl Place {
@@ -72,7 +73,7 @@ impl Place {
         if !path.exists() {
             create(&path, &folder)?;
         }
-        let pin = sys::pin(&path).map_err(|error| at(&path, "can't be looked at", &error))?;
+        let pin = Pin::of(&path).map_err(|error| at(&path, "can't be looked at", &error))?;
         let found = pin.metadata().map_err(|error| at(&path, "can't be looked at", &error))?;
         let place = Place { device: found.dev(), inode: found.ino(), path, _pin: Arc::new(pin) };
         place.admit(&found, &folder)?;
@@ -177,9 +178,6 @@ fn create(path: &Path, folder: &Path, mode: u32) -> Result<(), Error> {
     }
     sys::make_file(path, mode).map(drop).map_err(|error| at(path, "can't be created", &error))
 }
-
-/// What tells a file from another one under the same name.
-pub type Identity = (u64, u64);
 
 pub fn identity(path: &Path) -> Option<Identity> {
     look(path).ok().flatten()

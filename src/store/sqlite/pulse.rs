@@ -1,8 +1,8 @@
 //! The pulse of a SQLite store: the header of the log's index, which every commit of any process changes when it shows.
 
 use super::{
+    beside::Beside,
     place::{Place, identity, side_file},
-    vfs::Beside,
 };
 use crate::store::pulse::{Beat, Pulse};
 use std::{
@@ -42,6 +42,9 @@ impl IndexHeader {
 impl Pulse for IndexHeader {
     fn beat(&self) -> Option<Beat> {
         let mut bytes = [0; HEADER];
+        if !self.file.is_ours() {
+            return None;
+        }
         let read = self.file.file().read_exact_at(&mut bytes, 0);
         if read.is_err() || self.is_over.load(Ordering::Acquire) {
             return None;

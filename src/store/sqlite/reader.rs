@@ -5,8 +5,9 @@
 //! keeps the locks of the file with the first one; and where a process forks, it is closed with it.
 
 use super::{
+    descriptors::{self, Descriptor, Identity, PathHash},
     errors::Failure,
-    place::{PathText, Place},
+    place::{PathText, Place, side_file},
     rows, schema,
     statement::{Row, Statement, Value},
 };
@@ -23,6 +24,7 @@ use crate::{
 };
 use rusqlite::{Connection as Sql, OpenFlags};
 use std::{
+    os::unix::ffi::OsStrExt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
     time::Instant,
 };
@@ -69,31 +71,42 @@ impl Readers {
     pub fn locks(
         &mut self,
         place: &Place,
+        log: Identity,
         scan: &Scan,
         clock: LeaseClock,
         tick: Tick,
         now_us: i64,
     ) -> Result<Box<dyn Pages<Found>>, Fault> {
-        let open = self.open(place, schema::SCAN, scan.begin().0)?;
+        let open = self.open(place, log, schema::SCAN, scan.begin().0)?;
         Ok(Box::new(Locks { open, scan: scan.clone(), clock, tick, now_us }))
     }
 
     /// Begins a snapshot of the keys that begin so.
-    pub fn keys(&mut self, place: &Place, prefix: &[u8]) -> Result<Box<dyn Pages<KeyInfo>>, Fault> {
-        Ok(Box::new(Keys { open: self.open(place, schema::SCAN_KEYS, prefix)?, prefix: prefix.into() }))
+    pub fn keys(&mut self, place: &Place, log: Identity, prefix: &[u8]) -> Result<Box<dyn Pages<KeyInfo>>, Fault> {
+        Ok(Box::new(Keys { open: self.open(place, log, schema::SCAN_KEYS, prefix)?, prefix: prefix.into() }))
     }
 
-    fn open(&mut self, place: &Place, text: &str, from: &[u8]) -> Result<Open, Fault> {
+    /// With the log that the writing connection has: SQLite opens the file that has its name now.
+    fn open(&mut self, place: &Place, log: Identity, text: &str, from: &[u8]) -> Result<Open, Fault> {
         let path = place.path.shown();
-        let flags =
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let sql = Sql::open_with_flags(&place.path, flags).map_err(|error| Failure::at_open(&error).fault(&path))?;
-        schema::configure_reader(&sql).map_err(|error| Failure::on(&sql, &error).fault(&path))?;
-        let reader = Reader::begin(sql, text, from).map_err(|failure| failure.fault(&path))?;
-        let slot = Arc::new(Mutex::new(Some(reader)));
+        let (reader, opened) = descriptors::record(|| begin(place, &path, text, from));
+        let name = side_file(&place.path, "-wal");
+        let hash = PathHash::of(name.as_os_str().as_bytes());
+        let is_other_log = |descriptor: &Descriptor| descriptor.path == hash && descriptor.identity != log;
+        if opened.iter().any(is_other_log) {
+            place.moved(&name).map_err(Fault::Failed)?;
+        }
+        let slot = Arc::new(Mutex::new(Some(reader?)));
         self.0.push(Arc::downgrade(&slot));
         Ok(Open { slot, path })
     }
+}
+
+fn begin(place: &Place, path: &str, text: &str, from: &[u8]) -> Result<Reader, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let sql = Sql::open_with_flags(&place.path, flags).map_err(|error| Failure::at_open(&error).fault(path))?;
+    schema::configure_reader(&sql).map_err(|error| Failure::on(&sql, &error).fault(path))?;
+    Reader::begin(sql, text, from).map_err(|failure| failure.fault(path))
 }
 
 impl Reader {
@@ -135,13 +148,16 @@ impl Open {
             if mutant::on("cut_list") {
                 return Ok(false);
             }
-            return Err(Error::new(
-                Code::Interrupted,
-                "the list was cut short, by a fork(2) of this process or a failure of the file: start it again",
-            ));
+            return Err(cut_short());
         };
+        descriptors::take_lost();
         for _ in 0..PAGE_LOOKS {
-            let row = reader.next(&read).map_err(|failure| error_of(failure.fault(&self.path)))?;
+            let row = reader.next(&read);
+            if descriptors::take_lost() {
+                slot.take();
+                return Err(cut_short());
+            }
+            let row = row.map_err(|failure| error_of(failure.fault(&self.path)))?;
             let Some(row) = row else { return Ok(false) };
             match take(row.map_err(|cause| damaged(&self.path, &cause))?) {
                 Next::More => {}
@@ -154,6 +170,12 @@ impl Open {
         }
         Ok(true)
     }
+}
+
+fn cut_short() -> Error {
+    let text = "the list was cut short, by a fork(2) of this process, by code in it that closed the store's descriptors, or by \
+                a failure of the file: start it again";
+    Error::new(Code::Interrupted, text)
 }
 
 /// What is wanted after a row.

@@ -7,28 +7,26 @@
 //!   with their mode from the start, whatever the umask. Nor is a file opened for reading only because it could not be opened for
 //!   writing: one failure of open(2) would make a store read-only for as long as it is open.
 //! * `pread`: SQLite calls a file damaged if the disk fails to read it.
+//! * `pwrite`, `ftruncate`: note that a limit of file sizes was hit, since the kernel sends a signal then.
+//! * These, `fstat` and `mmap` first make sure that the descriptor still is SQLite's: see [`super::descriptors`].
 //! * sleeping, which SQLite does for up to ten seconds while others change their read marks: the engine waits instead, with
 //!   its own deadline and where a fork can pass.
-//! * `pwrite`: see [`super::log_writes`].
 
-use super::{file_locks, log_writes};
+use super::{descriptors, file_locks};
 use crate::{
     model::error::{Code, Error},
     mutant,
-    sys::{self, byte_lock, inherited},
+    sys::{self, byte_lock, signals},
 };
 use once_cell::sync::OnceCell;
 use rusqlite::{Connection, ffi};
 use std::{
     cell::Cell,
-    ffi::{CStr, CString, OsStr, c_char, c_int, c_void},
+    ffi::{CStr, OsStr, c_char, c_int, c_void},
     fs::File,
     io::{self, Read},
-    mem::{self, ManuallyDrop, MaybeUninit},
-    os::{
-        fd::{AsRawFd, FromRawFd, RawFd},
-        unix::ffi::OsStrExt,
-    },
+    mem::{self, MaybeUninit},
+    os::{fd::RawFd, unix::ffi::OsStrExt},
     path::Path,
     ptr,
     sync::{Mutex, PoisonError},
@@ -58,14 +56,18 @@ pub fn install() -> Result<(), Error> {
         {
             unix.xSleep = Some(our_sleep);
         }
-        let calls: [(&CStr, *const c_void); 6] = [
+        let calls: [(&CStr, *const c_void); 10] = [
             (c"fcntl", file_locks::fcntl as *const c_void),
             (c"close", our_close as *const c_void),
             (c"open", our_open as *const c_void),
             (c"pread", our_pread as *const c_void),
             // SQLite calls the one that it was compiled for.
             (c"pread64", our_pread as *const c_void),
-            (c"pwrite", log_writes::pwrite as *const c_void),
+            (c"pwrite", our_pwrite as *const c_void),
+            (c"pwrite64", our_pwrite as *const c_void),
+            (c"ftruncate", our_ftruncate as *const c_void),
+            (c"fstat", our_fstat as *const c_void),
+            (c"mmap", our_mmap as *const c_void),
         ];
         calls.into_iter().filter(|(name, _)| !spared(name)).try_for_each(|(name, call)| set(vfs, name, call))
     })
@@ -101,47 +103,119 @@ thread_local! {
 }
 
 unsafe extern "C" fn our_open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
-    let (refused, errno) = REFUSED.take();
+    let (refused, cause) = REFUSED.take();
     let reads_only = flags & libc::O_ACCMODE == libc::O_RDONLY;
     if reads_only && refused == path.addr() {
-        sys::set_errno(errno);
+        sys::set_errno(cause);
         return -1;
     }
     // SAFETY: as SQLite called it.
     let fd = unsafe { open_file(path, flags, mode) };
     if fd < 0 && !reads_only {
-        REFUSED.set((path.addr(), io::Error::last_os_error().raw_os_error().unwrap_or(0)));
+        REFUSED.set((path.addr(), errno()));
     }
     fd
 }
 
-unsafe fn open_file(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+pub(super) unsafe fn open_file(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
     let creates = flags & libc::O_CREAT != 0 && flags & libc::O_EXCL == 0;
     // SAFETY: as SQLite called it; the mode is read only where the flags create.
     let open = |flags| sys::above_standard(unsafe { libc::open(path, flags | libc::O_CLOEXEC, mode) });
+    // SAFETY: SQLite's path ends with NUL.
+    let name = unsafe { CStr::from_ptr(path) };
     if creates {
         let fd = open(flags & !libc::O_CREAT);
         if fd >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::NotFound {
-            return fd;
+            return descriptors::enter(fd, name);
         }
         // SQLite would correct the mode after the fact, and another process could be refused in between.
-        // SAFETY: SQLite's path ends with NUL.
-        let name = unsafe { CStr::from_ptr(path) };
         let _ = sys::make_file(Path::new(OsStr::from_bytes(name.to_bytes())), mode as u32 & 0o777);
     }
-    open(flags)
+    descriptors::enter(open(flags), name)
+}
+
+/// Sets errno where the number is no longer that of SQLite's file.
+fn is_ours(fd: c_int) -> bool {
+    let is_ours = descriptors::is_ours(fd);
+    if !is_ours {
+        sys::set_errno(libc::EBADF);
+    }
+    is_ours
 }
 
 /// What SQLite hears where the disk can't read (EIO, ENXIO): it would call the file damaged.
 pub const UNREAD: c_int = libc::EREMOTEIO;
 
 unsafe extern "C" fn our_pread(fd: c_int, to: *mut c_void, count: usize, offset: libc::off_t) -> isize {
+    if !is_ours(fd) {
+        return -1;
+    }
     // SAFETY: as SQLite called it.
     let read = unsafe { libc::pread(fd, to, count, offset) };
-    if read < 0 && matches!(io::Error::last_os_error().raw_os_error(), Some(libc::EIO | libc::ENXIO)) {
+    if read < 0 && matches!(errno(), libc::EIO | libc::ENXIO) {
         sys::set_errno(UNREAD);
     }
     read
+}
+
+thread_local! {
+    /// Where the page of a frame comes, whose header was just written.
+    static PAGE_COMES: Cell<(c_int, libc::off_t)> = const { Cell::new((-1, 0)) };
+}
+
+/// SQLite writes a frame of the log as a header of 24 bytes and the page behind it
+/// (sqlite.org/fileformat2.html, "The Write-Ahead Log"). The page follows at once, so one check serves both.
+const FRAME_HEADER: usize = 24;
+
+unsafe extern "C" fn our_pwrite(fd: c_int, bytes: *const c_void, count: usize, offset: libc::off_t) -> isize {
+    if PAGE_COMES.replace((-1, 0)) != (fd, offset) && !is_ours(fd) {
+        return -1;
+    }
+    if count == FRAME_HEADER {
+        PAGE_COMES.set((fd, offset + FRAME_HEADER as libc::off_t));
+    }
+    // SAFETY: as SQLite called it.
+    let written = unsafe { libc::pwrite(fd, bytes, count, offset) };
+    if written < 0 && errno() == libc::EFBIG {
+        signals::raised();
+    }
+    written
+}
+
+unsafe extern "C" fn our_ftruncate(fd: c_int, length: libc::off_t) -> c_int {
+    if !is_ours(fd) {
+        return -1;
+    }
+    // SAFETY: as SQLite called it.
+    let result = unsafe { libc::ftruncate(fd, length) };
+    if result < 0 && errno() == libc::EFBIG {
+        signals::raised();
+    }
+    result
+}
+
+unsafe extern "C" fn our_fstat(fd: c_int, found: *mut libc::stat) -> c_int {
+    // SAFETY: as SQLite called it.
+    if is_ours(fd) { unsafe { libc::fstat(fd, found) } } else { -1 }
+}
+
+unsafe extern "C" fn our_mmap(
+    address: *mut c_void,
+    length: usize,
+    access: c_int,
+    kind: c_int,
+    fd: c_int,
+    offset: libc::off_t,
+) -> *mut c_void {
+    if !is_ours(fd) {
+        return libc::MAP_FAILED;
+    }
+    // SAFETY: as SQLite called it.
+    unsafe { libc::mmap(address, length, access, kind, fd, offset) }
+}
+
+fn errno() -> c_int {
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
 /// A hundred of these and SQLite says SQLITE_PROTOCOL, which is "busy" to the engine.
@@ -152,22 +226,29 @@ unsafe extern "C" fn our_sleep(_vfs: *mut ffi::sqlite3_vfs, microseconds: c_int)
     slept
 }
 
-unsafe extern "C" fn our_close(fd: c_int) -> c_int {
+pub(super) unsafe extern "C" fn our_close(fd: c_int) -> c_int {
     let mut aside = PUT_ASIDE.lock().unwrap_or_else(PoisonError::into_inner);
     aside.retain(|fd| {
-        let wait = host_has_locks(*fd);
+        let wait = descriptors::is_ours(*fd) && host_has_locks(*fd);
         if !wait {
-            // SAFETY: SQLite gave this descriptor up; it is ours since then.
-            unsafe { libc::close(*fd) };
+            close_ours(*fd);
         }
         wait
     });
-    if host_has_locks(fd) {
+    if descriptors::is_ours(fd) && host_has_locks(fd) {
         file_locks::release(fd, 0, 0);
         aside.push(fd);
         return 0;
     }
-    // SAFETY: as SQLite called it.
+    close_ours(fd)
+}
+
+/// Closes what SQLite gave up, unless the host has closed it already and the number may be another file's.
+fn close_ours(fd: RawFd) -> c_int {
+    if !descriptors::leave(fd) {
+        return 0;
+    }
+    // SAFETY: SQLite's or ours, and given up by that.
     unsafe { libc::close(fd) }
 }
 
@@ -227,46 +308,6 @@ pub fn flush_log(sql: &Connection) -> io::Result<()> {
         match sync(log, ffi::SQLITE_SYNC_NORMAL) {
             ffi::SQLITE_OK => Ok(()),
             _ => Err(io::Error::last_os_error()),
-        }
-    }
-}
-
-/// A file that we open beside SQLite, as it would. Closing it takes away no lock that the host's own SQLite has on it.
-pub struct Beside {
-    file: ManuallyDrop<File>,
-    /// A forked child closes it before anything else, if it is noted.
-    noted: Option<inherited::Serial>,
-}
-
-impl Beside {
-    pub fn open(path: &Path, flags: c_int) -> io::Result<Beside> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
-        // SAFETY: the path ends with NUL.
-        let fd = unsafe { open_file(path.as_ptr(), flags | libc::O_NOFOLLOW, 0) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just opened, and nobody else's.
-        Ok(Beside { file: ManuallyDrop::new(unsafe { File::from_raw_fd(fd) }), noted: None })
-    }
-
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// For one that stays open while calls end and processes fork.
-    pub fn keep(mut self) -> Beside {
-        self.noted = Some(inherited::note(self.file.as_raw_fd()));
-        self
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        let fd = self.file.as_raw_fd();
-        if self.noted.is_none_or(inherited::is_ours) {
-            // SAFETY: the file is dropped here alone, so the descriptor is closed once.
-            unsafe { our_close(fd) };
         }
     }
 }

@@ -1,57 +1,105 @@
-//! The file in which the processes of a store see who waits, and leave requests for each other: FILE-wait, beside the database.
+//! Where the processes of a store see who waits, and leave requests for each other: a segment of shared
+//! memory, which the file FILE-wait beside the database names.
 //!
-//! No lock depends on it. So it may be missing, or be another one than our neighbours', and all that is lost is time: see
-//! [`Waiters`] and [`Desks`].
+//! No lock depends on it. So the file may be missing, be another one than our neighbours', or hold
+//! nonsense, and the segment may be out of reach (in another IPC namespace), and all that is lost is time:
+//! see [`Waiters`] and [`Desks`]. Each process that uses the segment shares a lock on a byte of the file;
+//! a segment is made by a process that finds this byte unlocked.
 
 use super::{
-    place::{Identity, Place, identity, side_file},
-    vfs::Beside,
+    beside::Beside,
+    descriptors::Identity,
+    place::{Place, identity, side_file},
 };
 use crate::{
     clock, mutant,
     store::{
-        desks::Desks,
+        desks::{self, Desks},
         waiters::{self, Waiters},
     },
-    sys::{self, mapping::Mapping},
+    sys::{
+        self, byte_lock,
+        mark::Marked,
+        segment::{Rights, Segment},
+    },
 };
 use std::{
     fs::{self, Metadata},
     io::{self, ErrorKind},
-    os::unix::fs::{MetadataExt, fchown},
+    ops::Range,
+    os::unix::fs::{FileExt, MetadataExt, fchown},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
 pub struct WaitFile {
     path: PathBuf,
     place: Place,
-    /// The file that is mapped; None where it could not be had, and this process's waiters see each other only.
-    mapped: Option<Identity>,
+    /// None where it could not be had, and this process's waiters see each other only.
+    shared: Option<Shared>,
     waiters: Arc<Waiters>,
-    desks: Option<Arc<Desks>>,
     followed_until: Option<Instant>,
     process: u32,
 }
 
-/// Where the desks begin, behind those who wait: on a page's boundary, however large pages are.
-const FIRST_DESK: usize = 1 << 17;
-const _: () = assert!(waiters::LENGTH <= FIRST_DESK);
+/// What this process shares with others.
+struct Shared {
+    /// The file that names the segment.
+    file: Identity,
+    record: Record,
+    desks: Arc<Desks>,
+}
+
+/// The words of the segment: its number to know it by, those who wait, the desks. Each part begins at a cache line.
+const NONCE_WORD: usize = 0;
+const WAITERS: Range<usize> = 8..8 + waiters::LENGTH;
+const DESKS: Range<usize> = WAITERS.end.next_multiple_of(8)..WAITERS.end.next_multiple_of(8) + desks::LENGTH;
+const BYTES: usize = (DESKS.end * size_of::<u64>()).next_multiple_of(4096);
+
+/// Bytes of the file, far behind its end: locked while the segment is looked for or made; and shared by all who use it.
+const TURN: libc::off_t = 1 << 42;
+const IN_USE: libc::off_t = TURN + 1;
 
 /// How long a look at the file's name is good for.
 const GOOD_FOR: Duration = Duration::from_millis(100);
 
+/// What the file holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Record {
+    /// Segments have numbers within one IPC namespace (ipc_namespaces(7)).
+    namespace: u64,
+    segment: i32,
+    nonce: u64,
+}
+
+const MAGIC: u64 = u64::from_le_bytes(*b"dsswait1");
+const RECORD: usize = 4 * size_of::<u64>();
+
+impl Record {
+    fn read(file: &Beside) -> Option<Record> {
+        let mut bytes = [0; RECORD];
+        file.file().read_exact_at(&mut bytes, 0).ok()?;
+        let word = |index: usize| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[index * 8 + byte]));
+        let record = Record { namespace: word(1), segment: i32::try_from(word(2)).ok()?, nonce: word(3) };
+        (word(0) == MAGIC).then_some(record)
+    }
+
+    fn write(&self, file: &Beside) -> io::Result<()> {
+        let words = [MAGIC, self.namespace, self.segment as u64, self.nonce];
+        file.file().write_all_at(&words.map(u64::to_ne_bytes).concat(), 0)
+    }
+}
+
 impl WaitFile {
     pub fn open(place: &Place) -> WaitFile {
         let path = side_file(&place.path, "-wait");
-        let waiters = Arc::new(Waiters::of_process());
         let mut file = WaitFile {
             path,
             place: place.clone(),
-            mapped: None,
-            waiters,
-            desks: None,
+            shared: None,
+            waiters: Arc::new(Waiters::of_process()),
             followed_until: None,
             process: std::process::id(),
         };
@@ -64,7 +112,12 @@ impl WaitFile {
 
     /// Whether the file is there and can't be used.
     pub fn is_refused(&self) -> bool {
-        self.mapped.is_none() && self.path.exists()
+        self.shared.is_none() && self.path.exists()
+    }
+
+    /// The host has closed descriptors: the file may have to be opened anew.
+    pub fn look_again(&mut self) {
+        self.followed_until = None;
     }
 
     pub fn waiters(&mut self) -> Arc<Waiters> {
@@ -74,7 +127,7 @@ impl WaitFile {
 
     pub fn desks(&mut self) -> Option<Arc<Desks>> {
         self.follow_now_and_then();
-        self.desks.clone()
+        self.shared.as_ref().map(|shared| shared.desks.clone())
     }
 
     fn follow_now_and_then(&mut self) {
@@ -85,47 +138,75 @@ impl WaitFile {
         }
     }
 
-    /// Maps the file that is there now, if it is another one: it was removed perhaps, and others made it anew.
+    /// Joins those who use the file that is there now, if it is another one or the host has closed ours; and mends what
+    /// others have done to its content.
     fn follow(&mut self) {
-        if self.mapped.is_some() && (identity(&self.path) == self.mapped || mutant::on("wait_follow")) {
+        if let Some(shared) = &self.shared
+            && (identity(&self.path) == Some(shared.file) || mutant::on("wait_follow"))
+            && shared.desks.is_open()
+        {
+            let _ = self.mend(shared);
             return;
         }
-        if let Ok((waiters, desks, identity)) = self.map() {
-            (self.waiters, self.desks, self.mapped) = (Arc::new(waiters), Some(Arc::new(desks)), Some(identity));
+        if let Ok((waiters, shared)) = self.join() {
+            (self.waiters, self.shared) = (Arc::new(waiters), Some(shared));
         }
     }
 
-    fn map(&self) -> io::Result<(Waiters, Desks, Identity)> {
+    fn mend(&self, shared: &Shared) -> io::Result<()> {
+        let file = Beside::open(&self.path, libc::O_RDWR)?;
+        if Record::read(&file) != Some(shared.record) && !mutant::on("wait_mend") {
+            shared.record.write(&file)?;
+        }
+        Ok(())
+    }
+
+    fn join(&self) -> io::Result<(Waiters, Shared)> {
         let store = fs::symlink_metadata(&self.place.path)?;
         let made = identity(&self.path).is_none() && sys::make_file(&self.path, store.mode() & 0o666)?;
-        let beside = Beside::open(&self.path, libc::O_RDWR)?;
+        let file = Beside::open(&self.path, libc::O_RDWR)?;
         if made {
             // It belongs to whom the store belongs to, as SQLite's side files do, where we may give it away.
-            let _ = fchown(beside.file(), Some(store.uid()), Some(store.gid()))
-                .or_else(|_| fchown(beside.file(), None, Some(store.gid())));
+            let _ = fchown(file.file(), Some(store.uid()), Some(store.gid()))
+                .or_else(|_| fchown(file.file(), None, Some(store.gid())));
         }
-        let found = beside.file().metadata()?;
+        let found = file.file().metadata()?;
         if !is_trusted(&found, &store) && !mutant::on("wait_stranger") {
             return Err(ErrorKind::PermissionDenied.into());
         }
-        // The last part first, so that the file gets its whole length.
-        let desks = Desks::open(beside.file(), FIRST_DESK).inspect_err(|_| {
-            // The disk has no room for it.
-            if made {
-                let _ = fs::remove_file(&self.path);
-            }
-        })?;
-        let mapping = Mapping::of(beside.file(), 0, waiters::LENGTH)?;
-        let waiters = Waiters::shared(mapping).ok_or(ErrorKind::InvalidData)?;
-        Ok((waiters, desks, (found.dev(), found.ino())))
+        let marked = file.descriptor().ok_or(ErrorKind::InvalidData)?.marked;
+        take_turn(marked)?;
+        let joined = self.attach(&file, marked, &store);
+        byte_lock::unlock(marked, TURN);
+        let (segment, record) = joined?;
+        let segment = Arc::new(segment);
+        let waiters = Waiters::shared(segment.part(WAITERS)).ok_or(ErrorKind::InvalidData)?;
+        let desks = Arc::new(Desks::open(segment.part(DESKS), file.file(), marked.mark)?);
+        Ok((waiters, Shared { file: (found.dev(), found.ino()), record, desks }))
+    }
+
+    /// The segment that the file names; or a new one, if nobody uses that. In its own turn.
+    fn attach(&self, file: &Beside, marked: Marked, store: &Metadata) -> io::Result<(Segment, Record)> {
+        let namespace = fs::metadata("/proc/self/ns/ipc").map_or(0, |found| found.ino());
+        let is_used = byte_lock::others_have(marked, IN_USE, 1)?;
+        let named = Record::read(file).filter(|record| record.namespace == namespace);
+        let attached = named.and_then(|record| Some((attach(&record, store).ok()?, record)));
+        let (segment, record) = match attached {
+            Some(found) => found,
+            None if is_used => return Err(ErrorKind::NotFound.into()),
+            None => make(file, namespace, store)?,
+        };
+        byte_lock::try_share(marked, IN_USE)?;
+        Ok((segment, record))
     }
 
     /// Takes the file away, if nobody seems to have the store open any more: the database stands alone then. (Somebody who
     /// has just come makes it anew at the next look.) A forked child leaves its parent's alone.
     pub fn remove(&self) {
+        let named = self.shared.as_ref().map(|shared| shared.file);
         if self.process == std::process::id()
-            && self.mapped.is_some()
-            && identity(&self.path) == self.mapped
+            && named.is_some()
+            && identity(&self.path) == named
             && identity(&side_file(&self.place.path, "-shm")).is_none()
         {
             let _ = fs::remove_file(&self.path);
@@ -133,7 +214,36 @@ impl WaitFile {
     }
 }
 
-/// A stranger who could cut the file short would end our process, as one could who is let at SQLite's -shm.
+/// Others have the turn for no longer than a few calls take. One that was stopped in it is not waited for.
+fn take_turn(file: Marked) -> io::Result<()> {
+    for _ in 0..20 {
+        if byte_lock::try_lock(file, TURN)? {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_micros(500));
+    }
+    Err(ErrorKind::WouldBlock.into())
+}
+
+fn attach(record: &Record, store: &Metadata) -> io::Result<Segment> {
+    let by_whom = |rights: Rights| rights.user == store.uid() || sys::is_user(rights.user) || rights.user == 0;
+    let segment = Segment::attach(record.segment, BYTES, by_whom)?;
+    let segment = Arc::new(segment);
+    let is_named = segment.part(0..8)[NONCE_WORD].load(Ordering::Acquire) == record.nonce;
+    Arc::into_inner(segment).filter(|_| is_named).ok_or(ErrorKind::InvalidData.into())
+}
+
+fn make(file: &Beside, namespace: u64, store: &Metadata) -> io::Result<(Segment, Record)> {
+    let rights = Rights { user: store.uid(), group: store.gid(), mode: store.mode() & 0o666 };
+    let (segment, id) = Segment::create(BYTES, rights)?;
+    let segment = Arc::new(segment);
+    let record = Record { namespace, segment: id, nonce: u64::from_ne_bytes(sys::random_bytes()?) };
+    segment.part(0..8)[NONCE_WORD].store(record.nonce, Ordering::Release);
+    record.write(file)?;
+    Ok((Arc::into_inner(segment).ok_or(ErrorKind::InvalidData)?, record))
+}
+
+/// A stranger's file could lead us to a stranger's memory.
 fn is_trusted(found: &Metadata, store: &Metadata) -> bool {
     let by_owner = found.uid() == store.uid() || sys::is_user(found.uid()) || found.uid() == 0;
     let by_group = found.gid() == store.gid() && found.mode() & 0o002 == 0;
@@ -156,34 +266,62 @@ mod tests {
         file
     }
 
+    fn record(file: &WaitFile) -> Option<Record> {
+        file.shared.as_ref().map(|shared| shared.record)
+    }
+
+    /// The file was mapped once: who cut it short, or filled the disk under it, ended all who waited.
+    #[test]
+    fn what_is_done_to_the_content_is_mended() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut one = followed(&found(folder.path()));
+        for content in [&b""[..], b"nonsense", &[7; 4096]] {
+            fs::write(&one.path, content).unwrap();
+            let late = followed(&found(folder.path()));
+            assert_eq!(record(&late), None, "it can't know the segment, and makes no other one");
+            one.follow();
+            assert_eq!(record(&followed(&found(folder.path()))), record(&one));
+        }
+    }
+
+    #[test]
+    fn a_segment_that_nobody_uses_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = followed(&found(folder.path()));
+        let former = record(&one);
+        drop(one);
+        let other = followed(&found(folder.path()));
+        assert!(former.is_some() && record(&other).is_some() && record(&other) != former);
+    }
+
     #[test]
     fn two_of_a_store_share_it_and_follow_its_removal() {
         let folder = tempfile::tempdir().unwrap();
         let (mut one, mut other) = (WaitFile::open(&found(folder.path())), WaitFile::open(&found(folder.path())));
-        assert!(one.mapped.is_none() && !one.path.exists());
+        assert!(one.shared.is_none() && !one.path.exists());
         one.waiters();
         other.waiters();
-        assert!(one.mapped.is_some() && one.mapped == other.mapped);
+        assert!(record(&one).is_some() && record(&one) == record(&other));
         assert_eq!(fs::metadata(&one.path).unwrap().mode() & 0o777, 0o640);
         fs::remove_file(&one.path).unwrap();
         other.follow();
         one.follow();
-        assert!(one.mapped.is_some() && one.mapped == other.mapped && identity(&one.path) == one.mapped);
+        assert!(record(&one).is_some() && record(&one) == record(&other));
         one.remove();
         assert!(!other.path.exists());
     }
 
-    /// In a folder that all may write to, a stranger's file under this name is not mapped: cut short, it would end us.
+    /// In a folder that all may write to, a stranger's file under this name is not used.
     #[test]
-    fn a_file_that_others_could_cut_short_is_left_alone() {
+    fn a_file_that_others_could_write_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let place = found(folder.path());
         let path = side_file(&place.path, "-wait");
         fs::write(&path, "").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
-        assert_eq!(followed(&place).mapped, None);
+        assert_eq!(record(&followed(&place)), None);
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(folder.path().join("x.db"), &path).unwrap();
-        assert_eq!(followed(&place).mapped, None);
+        assert_eq!(record(&followed(&place)), None);
     }
 }

@@ -1,9 +1,17 @@
 //! Sees to it, in every transaction, that the file still is where it was found.
 
-use super::place::{self, Identity, Place, side_file};
-use crate::{clock, model::error::Error, sys::inotify::NameEvents};
+use super::{
+    descriptors::Identity,
+    files::Files,
+    place::{self, PathText, Place, side_file},
+};
+use crate::{
+    clock,
+    model::error::{Code, Error},
+    sys::inotify::NameEvents,
+};
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -14,7 +22,7 @@ pub struct Watch {
     place: Place,
     /// The log and its index, which SQLite has open: who finds others under their names has other locks. SQLite itself
     /// removes them only when it closes the last connection of all.
-    sides: Vec<(PathBuf, Option<Identity>)>,
+    sides: [(PathBuf, Identity); 2],
     /// None at first, and where the kernel does not tell this user: then the path is walked each time.
     events: Option<NameEvents>,
     walks: u32,
@@ -30,11 +38,10 @@ const WALKS_BEFORE_EVENTS: u32 = 8;
 const GOOD_FOR: Duration = Duration::from_millis(100);
 
 impl Watch {
-    /// To be called when SQLite has read from the file and so has opened the side files.
-    pub fn begin(place: &Place) -> Result<Watch, Error> {
-        let sides = ["-wal", "-shm"].map(|suffix| side_file(&place.path, suffix));
-        let sides = sides.into_iter().map(|side| Ok((side.clone(), look(&side)?))).collect::<Result<_, Error>>()?;
-        Ok(Watch { place: place.clone(), sides, events: None, walks: 0, good_until: None })
+    pub fn begin(place: &Place, files: &Files) -> Watch {
+        let sides = [("-wal", &files.log), ("-shm", &files.index)];
+        let sides = sides.map(|(suffix, side)| (side_file(&place.path, suffix), side.identity));
+        Watch { place: place.clone(), sides, events: None, walks: 0, good_until: None }
     }
 
     fn ask_for_events(&self) -> io::Result<NameEvents> {
@@ -48,7 +55,14 @@ impl Watch {
     }
 
     pub fn check(&mut self) -> Result<(), Error> {
-        let quiet = self.events.as_ref().is_some_and(|events| !events.any());
+        let quiet = match self.events.as_ref().map(NameEvents::any) {
+            Some(Ok(any)) => !any,
+            Some(Err(_)) => {
+                (self.events, self.walks) = (None, 0);
+                false
+            }
+            None => false,
+        };
         let now = clock::instant();
         if quiet && self.good_until.is_some_and(|until| now < until) {
             return Ok(());
@@ -61,12 +75,34 @@ impl Watch {
         }
         self.place.check()?;
         for (side, before) in &self.sides {
-            if before.is_none() || look(side)? != *before {
+            if look(side)? != Some(*before) {
                 self.place.moved(side)?;
             }
         }
         self.good_until = Some(now + GOOD_FOR);
         Ok(())
+    }
+
+    pub fn index_cut_short(&self) -> Error {
+        let text = format!(
+            "{} was cut short while it was open: the store is opened anew with the next call",
+            self.sides[1].0.shown()
+        );
+        Error::new(Code::Moved, text)
+    }
+
+    /// Whether the log still has its name.
+    pub fn log_is_in_place(&self) -> bool {
+        let (path, log) = &self.sides[0];
+        look(path).is_ok_and(|found| found == Some(*log))
+    }
+
+    /// Takes another file away from the log's name.
+    pub fn clear_log_name(&self) {
+        if !self.log_is_in_place() {
+            // Where it can't be removed, the next one to open the store says what it is.
+            let _ = fs::remove_file(&self.sides[0].0);
+        }
     }
 }
 
@@ -77,19 +113,21 @@ fn look(side: &Path) -> Result<Option<Identity>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::error::Code;
-    use std::fs;
+    use crate::{model::error::Code, store::sqlite::beside::Beside};
 
     /// A file with its side files, as SQLite has them.
-    fn found(path: &Path) -> Place {
+    fn found(path: &Path) -> (Place, Files) {
         let place = Place::find(path, 0o600).unwrap();
-        ["-wal", "-shm"].iter().for_each(|suffix| fs::write(side_file(path, suffix), "").unwrap());
-        place
+        let [log, index] = ["-wal", "-shm"].map(|suffix| {
+            fs::write(side_file(path, suffix), "").unwrap();
+            Beside::open(&side_file(path, suffix), libc::O_RDWR).unwrap().descriptor().unwrap()
+        });
+        (place, Files { log, index })
     }
 
     /// One that the kernel reports to.
-    fn watching(place: &Place) -> Watch {
-        let mut watch = Watch::begin(place).unwrap();
+    fn watching((place, files): &(Place, Files)) -> Watch {
+        let mut watch = Watch::begin(place, files);
         (0..WALKS_BEFORE_EVENTS).for_each(|_| watch.check().unwrap());
         watch
     }

@@ -17,7 +17,7 @@ use crate::{
     mutant,
     sys::{
         doorbell::{self, Address, Doorbell},
-        mapping::Mapping,
+        segment::Part,
     },
 };
 pub use slots::LENGTH;
@@ -36,8 +36,8 @@ impl Waiters {
     }
 
     /// None if the memory is of another layout.
-    pub fn shared(mapping: Mapping) -> Option<Waiters> {
-        Slots::shared(mapping).map(Waiters)
+    pub fn shared(memory: Part) -> Option<Waiters> {
+        Slots::shared(memory).map(Waiters)
     }
 
     /// Wakes for each of the locks the one who waits longest and has not been woken yet.

@@ -5,7 +5,7 @@
 use crate::{
     clock,
     model::name::LockId,
-    sys::{doorbell::Address, mapping::Mapping},
+    sys::{doorbell::Address, segment::Part},
 };
 use std::{
     ops::Deref,
@@ -34,12 +34,12 @@ pub const LIVELY_MS: u64 = 3 * super::RECHECK.as_millis() as u64;
 /// After so long its slots are given to others. One that comes back enters anew.
 pub const GONE_MS: u64 = 10_000;
 
-/// How many bytes a file needs to serve as this memory.
-pub const LENGTH: usize = (FIRST_SLOT + SLOTS * SLOT_WORDS) * size_of::<u64>();
+/// How many words of shared memory it takes.
+pub const LENGTH: usize = FIRST_SLOT + SLOTS * SLOT_WORDS;
 
 enum Words {
     OfProcess(Box<[AtomicU64]>),
-    Shared(Mapping),
+    Shared(Part),
 }
 
 impl Deref for Words {
@@ -48,7 +48,7 @@ impl Deref for Words {
     fn deref(&self) -> &[AtomicU64] {
         match self {
             Words::OfProcess(words) => words,
-            Words::Shared(mapping) => mapping,
+            Words::Shared(part) => part,
         }
     }
 }
@@ -83,13 +83,13 @@ pub fn now_ms() -> u64 {
 
 impl Slots {
     pub fn of_process() -> Slots {
-        Slots(Words::OfProcess((0..LENGTH / size_of::<u64>()).map(|_| AtomicU64::new(0)).collect()))
+        Slots(Words::OfProcess((0..LENGTH).map(|_| AtomicU64::new(0)).collect()))
     }
 
     /// None if the memory is of another layout.
-    pub fn shared(mapping: Mapping) -> Option<Slots> {
-        let found = mapping[LAYOUT_WORD].compare_exchange(0, LAYOUT, Ordering::AcqRel, Ordering::Acquire);
-        matches!(found, Ok(_) | Err(LAYOUT)).then_some(Slots(Words::Shared(mapping)))
+    pub fn shared(memory: Part) -> Option<Slots> {
+        let found = memory[LAYOUT_WORD].compare_exchange(0, LAYOUT, Ordering::AcqRel, Ordering::Acquire);
+        matches!(found, Ok(_) | Err(LAYOUT)).then_some(Slots(Words::Shared(memory)))
     }
 
     pub fn next_ticket(&self) -> u64 {

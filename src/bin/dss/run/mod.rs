@@ -172,7 +172,7 @@ impl Held {
     }
 
     fn lose(&self, id: &str, reason: &str, watcher: &mut Watcher) -> std::io::Result<()> {
-        eprintln!("dss: lock {id} is lost: {reason}");
+        output::say(&format!("lock {id} is lost: {reason}"));
         self.shared.lose();
         watcher.tell(&Order::Look)
     }

@@ -13,6 +13,7 @@ use crate::{
         Fault,
         desks::{ErrandNumber, Errands, PATIENCE},
         sqlite::{
+            descriptors,
             errors::Failure,
             file_locks::Joined,
             rows::{self, Lease},
@@ -53,6 +54,7 @@ impl Connection {
     }
 
     fn transact(&mut self, batch: &[&Request], always: bool, errands: &mut Errands) -> Result<Vec<Outcome>, Stop> {
+        self.look_at_index()?;
         self.statements.begin.run(&self.sql, &[], drop_row)?;
         // Now no other process can write. Is the path still ours, and the schema one that we know?
         self.watch.check()?;
@@ -78,6 +80,10 @@ impl Connection {
         let committed = self.statements.commit.run(&self.sql, &[], drop_row).map_err(Failure::at_commit);
         if !mutant::on("commit_swallowed") {
             committed?;
+        }
+        // The end of the commit has unlocked the index, and would have found out.
+        if descriptors::is_lost() && !mutant::on("unseen_flush") {
+            return Err(Stop::Unflushed);
         }
         self.token_before_doubt = None;
         self.commit_takes = commit_begins.elapsed().min(LONGEST_COMMIT);

@@ -1,0 +1,91 @@
+/*
+ * A thread of the host closes every descriptor while another one is in the middle of a commit: what was written is in
+ * the log, and the flush is about to begin.
+ *
+ * Under the log's number the host has a file of its own by then. A flush of that file succeeds, and says nothing about
+ * the lock: after a power cut it would be gone, although its taker was told that it has it.
+ *
+ * The library calls fdatasync(2) through the dynamic linker, so this program's own stands in its place.
+ */
+#include "hazard.h"
+
+#include <sys/syscall.h>
+
+#define OWN_FILES 40
+
+static char own_folder[512];
+static int own[OWN_FILES];
+static struct stat log_file;
+static int is_armed, log_was_flushed;
+
+static void close_and_open(void)
+{
+    char path[600];
+
+    CHECK(close_range(3, ~0U, 0) == 0);
+    for (int i = 0; i < OWN_FILES; i++) {
+        snprintf(path, sizeof(path), "%s/own-%d", own_folder, i);
+        own[i] = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        CHECK(own[i] == 3 + i && write(own[i], "mine", 4) == 4);
+    }
+}
+
+int fdatasync(int fd)
+{
+    struct stat found;
+
+    if (is_armed) {
+        is_armed = 0;
+        close_and_open();
+    }
+    if (fstat(fd, &found) == 0 && found.st_dev == log_file.st_dev && found.st_ino == log_file.st_ino)
+        log_was_flushed = 1;
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+static void check_own(void)
+{
+    for (int i = 0; i < OWN_FILES; i++) {
+        struct stat found;
+        char text[8] = "";
+
+        CHECK(fstat(own[i], &found) == 0 && found.st_size == 4);
+        CHECK(pread(own[i], text, sizeof(text), 0) == 4 && strcmp(text, "mine") == 0);
+        CHECK(close(own[i]) == 0);
+    }
+}
+
+static void is_held(void *arg)
+{
+    struct dss_handle handle;
+
+    CHECK_RC(dss_init_uri(&handle, arg), 0);
+    CHECK_RC(dss_lock(&handle, "drive", "other"), -EEXIST);
+    dss_fini(&handle);
+}
+
+int main(void)
+{
+    const char *uri = test_uri();
+    char path[600], *folder = test_path("own");
+    struct dss_handle handle;
+
+    CHECK(mkdir(folder, 0700) == 0);
+    snprintf(own_folder, sizeof(own_folder), "%s", folder);
+    free(folder);
+    CHECK_RC(dss_init_uri(&handle, uri), 0);
+    CHECK_RC(dss_lock(&handle, "first", "ann"), 0);
+    snprintf(path, sizeof(path), "%s-wal", uri + strlen("sqlite:"));
+    CHECK(stat(path, &log_file) == 0);
+    for (int i = 0; i < 10; i++) {
+        log_was_flushed = 0;
+        is_armed = 1;
+        CHECK_RC(dss_lock(&handle, "drive", "ann"), 0);
+        CHECK(!is_armed && log_was_flushed);
+        test_join(spawn(is_held, (void *)uri));
+        CHECK_RC(dss_unlock(&handle, "drive", "ann"), 0);
+        check_own();
+    }
+    dss_fini(&handle);
+    return 0;
+}
