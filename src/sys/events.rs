@@ -20,6 +20,14 @@ impl Signpost {
         let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: the array has room for the two.
         super::checked(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) })?;
+        Signpost::of(ends).map_err(|error| match error.raw_os_error() {
+            // valgrind gives numbers above the limit of descriptors, and refuses each call on them.
+            Some(libc::EBADF) => io::Error::from_raw_os_error(libc::EMFILE),
+            _ => error,
+        })
+    }
+
+    fn of(ends: [RawFd; 2]) -> io::Result<Signpost> {
         let hidden = Descriptor::of_new(above_standard(ends[1]));
         let shown =
             Descriptor::of_new(above_standard(ends[0])).inspect_err(|_| hidden.iter().for_each(|end| end.close()))?;
