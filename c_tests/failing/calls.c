@@ -102,6 +102,7 @@ FAILS(stat, int, faccessat, (int at, const char *path, int mode, int flags), (at
 FAILS(stat, ssize_t, readlink, (const char *path, char *to, size_t size), (path, to, size))
 FAILS(lock, int, flock, (int fd, int operation), (fd, operation))
 FAILS(resize, int, ftruncate64, (int fd, off_t size), (fd, size))
+FAILS(resize, int, ftruncate, (int fd, off_t size), (fd, size))
 FAILS(descriptor, int, socketpair, (int domain, int type, int protocol, int ends[2]), (domain, type, protocol, ends))
 FAILS(descriptor, int, inotify_init1, (int flags), (flags))
 FAILS(descriptor, int, socket, (int domain, int type, int protocol), (domain, type, protocol))

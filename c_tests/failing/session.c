@@ -353,6 +353,12 @@ static int descriptors(void)
     return count;
 }
 
+/* Whether such a failure keeps the library from seeing whose a descriptor is. */
+static int hides_identity(enum call kind)
+{
+    return kind == CALL_stat || kind == CALL_read || kind == CALL_open;
+}
+
 int session_run(const char *uri, int complaints)
 {
     int before;
@@ -377,7 +383,9 @@ int session_run(const char *uri, int complaints)
             reopen();
     }
     afterwards();
-    if (descriptors() != before)
+    /* The library leaves a number open that fstat(2), or /proc, does not show to be its own: it may be
+     * the host's. It never closes one more than it has opened. */
+    if (descriptors() < before || (descriptors() > before && !hides_identity(fault.kind)))
         complain("%d descriptors are open, and were %d\n", descriptors(), before);
     return wrong;
 }

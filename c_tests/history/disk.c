@@ -62,3 +62,8 @@ int ftruncate64(int fd, off_t size)
 {
     return strikes() ? -1 : (int)syscall(SYS_ftruncate, fd, size);
 }
+
+int ftruncate(int fd, off_t size)
+{
+    return ftruncate64(fd, size);
+}

@@ -23,7 +23,9 @@ impl Signpost {
         Signpost::of(ends).map_err(|error| match error.raw_os_error() {
             // valgrind gives numbers above the limit of descriptors, and refuses each call on them.
             Some(libc::EBADF) => io::Error::from_raw_os_error(libc::EMFILE),
-            _ => error,
+            Some(libc::ENOMEM) => error,
+            // Nothing that fstat(2) says of a new socket is about rights.
+            _ => io::Error::from_raw_os_error(libc::EIO),
         })
     }
 
