@@ -36,15 +36,16 @@ struct Scene {
 impl Scene {
     /// Whether calls may fail until each process has opened the store anew.
     fn harms_files(&self) -> bool {
-        self.faults.contains("sides")
+        self.faults.contains("sides") || self.faults.contains("log")
     }
 }
 
 /// Nothing but its own process can have a store in memory, so nothing can happen to that.
-const SCENES: [Scene; 8] = [
+const SCENES: [Scene; 9] = [
     Scene { kind: "sqlite", faults: "kill,stop" },
     Scene { kind: "sqlite", faults: "kill,disk" },
     Scene { kind: "sqlite", faults: "sides" },
+    Scene { kind: "sqlite", faults: "kill,log" },
     Scene { kind: "memory", faults: "" },
     Scene { kind: "postgres", faults: "kill,stop,cut" },
     Scene { kind: "postgres", faults: "kill,restart" },
@@ -155,7 +156,8 @@ fn what_processes_were_answered_has_one_order() {
     let worker = Worker::build(&env::var_os("DSS_HISTORY_LIBRARY").map_or_else(release, PathBuf::from));
     let kinds = kinds();
     for scene in SCENES.iter().filter(|scene| kinds.iter().any(|kind| kind == scene.kind)) {
-        let seconds = if scene.faults.contains("restart") || scene.harms_files() { 2.0 * seconds } else { seconds };
+        let seconds =
+            if ["restart", "sides"].iter().any(|fault| scene.faults.contains(fault)) { 2.0 * seconds } else { seconds };
         // A history of nothing would have an order, too: where servers take their time to come back, it goes on for longer.
         let enough = (0..4).find(|longer| {
             let figures = judged(&worker, scene, seed, seconds * f64::from(1 << longer));

@@ -270,7 +270,7 @@ static int may_be_opened_soon(int rc)
     return rc == -ENOTCONN || rc == -EINPROGRESS || rc == -EBUSY || rc == -EIO || rc == -ENOSPC || is_moved(rc);
 }
 
-void open_store(struct dss_handle *handle, unsigned seed)
+int open_store(struct dss_handle *handle, unsigned seed)
 {
     struct timespec moment = {0, 1000000};
     char *uri = test_with_option(store_uri, seed % 2 ? HASTY : PATIENT);
@@ -278,18 +278,23 @@ void open_store(struct dss_handle *handle, unsigned seed)
     int rc;
 
     while ((rc = dss_init_uri(handle, uri)) != 0) {
-        if (!may_be_opened_soon(rc) || test_seconds() - begin > HANGS_AFTER_S / 2)
+        int is_refused = records->loses && rc == -EUCLEAN;
+
+        if (is_refused && is_over())
+            break;
+        if (!is_refused && (!may_be_opened_soon(rc) || test_seconds() - begin > HANGS_AFTER_S / 2))
             CHECK_RC(rc, 0);
         nanosleep(&moment, NULL);
     }
     free(uri);
+    return rc == 0;
 }
 
-static void open_anew(struct actor *actor)
+static int open_anew(struct actor *actor)
 {
     dss_fini(actor->handle);
-    open_store(actor->handle, actor->seed);
     actor->is_moved = 0;
+    return open_store(actor->handle, actor->seed);
 }
 
 void *act(void *arg)
@@ -331,8 +336,8 @@ void take_and_look(struct actor *actor, void (*others)(unsigned *seed))
 
 void look_at_all(struct actor *actor)
 {
-    if (records->moves)
-        open_anew(actor);
+    if (records->moves && !open_anew(actor))
+        return;
     for (unsigned i = 0; i < LOCKS; i++)
         status(actor, i);
     for (unsigned i = 0; i < KEYS; i++)

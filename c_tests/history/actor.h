@@ -35,8 +35,8 @@ extern const char *store_uri;
 /* Whether the record is full, or the time up. */
 int is_over(void);
 
-/* Opens the store as soon as that is possible. */
-void open_store(struct dss_handle *handle, unsigned seed);
+/* Opens the store as soon as that is possible. False if it was refused until the time was up. */
+int open_store(struct dss_handle *handle, unsigned seed);
 
 /* A thread: makes calls until it is over; its handle is open. */
 void *act(void *actor);

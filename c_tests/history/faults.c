@@ -131,6 +131,18 @@ static void harm_sides(struct crowd *crowd, unsigned *seed)
     harm_side_file(seed);
 }
 
+static void log_begins(void)
+{
+    records->moves = 1;
+    records->loses = 1;
+}
+
+static void harm_log(struct crowd *crowd, unsigned *seed)
+{
+    (void)crowd;
+    lose_log(seed);
+}
+
 /* ---- Which ---- */
 
 static struct fault {
@@ -146,6 +158,7 @@ static struct fault {
     {.name = "restart", .begin = restart_begins, .strike = restart},
     {.name = "disk", .strike = break_disk},
     {.name = "sides", .begin = sides_begin, .strike = harm_sides},
+    {.name = "log", .begin = log_begins, .strike = harm_log},
 };
 
 void faults_begin(const char *names)

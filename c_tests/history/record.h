@@ -39,7 +39,8 @@ struct records {
     uint32_t ring;               /* nobody reads what is recorded: so many places are used over and over */
     uint32_t rest_us;            /* how long a thread rests after a call */
     uint32_t moves;              /* somebody harms the store's files: what then fails is opened anew */
-    uint32_t reserved[9];
+    uint32_t loses;              /* somebody takes what is in them away: the store may be refused from then on */
+    uint32_t reserved[8];
     struct record all[PLACES];
 };
 

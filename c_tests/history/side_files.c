@@ -61,24 +61,20 @@ static void replace(int side, const char *path, int fd, off_t size, int by_a_cop
 }
 
 /*
- * What destroys SQLite's own files in place is not done to them: no program could answer for the
- * content of a log that was cut short, and the kernel ends whoever uses mapped memory that was cut
- * off (dss.h says so of the file -shm).
+ * The kernel ends whoever uses mapped memory that was cut off (dss.h says so of the file -shm). A log
+ * that is harmed in place ends the use of the store: see lose_log().
  */
 static int is_spared(int side, unsigned harm)
 {
     return side != WAIT && (harm == OVERWRITE || harm == EMPTY || harm == CUT);
 }
 
-static void harm(unsigned *seed)
+static void harm(int side, unsigned how, unsigned *seed)
 {
-    int side = (int)below(seed, SIDES), fd;
-    unsigned how = below(seed, HARMS);
     char path[600];
     struct stat found;
+    int fd;
 
-    if (is_spared(side, how))
-        how = REMOVE;
     name_side(path, side, "");
     fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
@@ -130,7 +126,22 @@ static void come(void *arg)
 void harm_side_file(unsigned *seed)
 {
     for (int times = 0; times < 3; times++) { /* so that it happens 50 times in 6 seconds */
-        harm(seed);
+        int side = (int)below(seed, SIDES);
+        unsigned how = below(seed, HARMS);
+
+        harm(side, is_spared(side, how) ? REMOVE : how, seed);
         test_join(spawn(come, seed));
     }
+}
+
+/* Once enough has happened that may be lost. */
+void lose_log(unsigned *seed)
+{
+    static const unsigned ways[] = {EMPTY, CUT, OVERWRITE};
+    static int is_done;
+
+    if (is_done || atomic_load(&records->taken) < 1000)
+        return;
+    is_done = 1;
+    harm(WAL, ways[below(seed, 3)], seed);
 }

@@ -111,8 +111,9 @@ pub unsafe extern "C" fn dss_init(handle: *mut dss_handle) -> c_int {
 /// that is at work. So the user needs the right to write in the folder. Keep the file on a local file system; do not rename,
 /// remove or hard-link it while it is open: that is found out at the next call. The three files beside it may be removed or
 /// replaced at any time: calls may fail with -EIDRM, and no lock is lost or granted twice. But do not truncate or overwrite
-/// the database, FILE-wal or FILE-shm in place: that destroys locks, and the kernel ends (SIGBUS) each process that is using
-/// the part of FILE-shm that was cut off, as it does with every program that uses SQLite. A file of an older libdss is
+/// the database, FILE-wal or FILE-shm in place. What is cut off FILE-wal may be the latest locks: all calls then give -EUCLEAN,
+/// and nothing is granted any more until an administrator has removed FILE-wal. The kernel ends (SIGBUS) each process that is
+/// using the part of FILE-shm that was cut off, as it does with every program that uses SQLite. A file of an older libdss is
 /// brought to this version's form; the older one gives -EPROTONOSUPPORT then.
 ///
 /// A program may close the library's descriptors (closefrom(3), as some daemons do), also while calls are under way: the

@@ -88,10 +88,7 @@ fn check_server(link: &mut Link, deadline: Instant) -> Result<(), Error> {
     }
     let sql = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on', \
                current_setting('default_transaction_isolation'), pg_backend_pid()";
-    // A pooler may end a connection between the query and its answer, and say nothing.
-    let Some(rows) = run(link, sql, deadline)? else {
-        return Err(Error::new(Code::Unreachable, format!("PostgreSQL at {place} gave no answer to a first query")));
-    };
+    let rows = ask(link, sql, deadline)?;
     if rows.text(0, 0) == "t" || rows.text(0, 1) == "t" {
         let text = format!(
             "PostgreSQL at {place} is a standby, or read-only for this role: name the primary, or all hosts of which one is \
@@ -113,7 +110,7 @@ pub fn is_there(link: &mut Link, schema: &str, deadline: Instant) -> Result<bool
         "SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = '{schema}' AND c.relname = 'store'"
     );
-    Ok(run(link, &sql, deadline)?.is_some_and(|rows| rows.len() > 0))
+    Ok(ask(link, &sql, deadline)?.len() > 0)
 }
 
 /// Whether an administrator has made the schema for us: it is there, and nothing is in it.
@@ -122,26 +119,37 @@ fn is_empty_schema(link: &mut Link, schema: &str, deadline: Instant) -> Result<b
         "SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = '{schema}' \
          AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid)"
     );
-    Ok(run(link, &sql, deadline)?.is_some_and(|rows| rows.len() > 0))
+    Ok(ask(link, &sql, deadline)?.len() > 0)
 }
 
 fn look_at_store(link: &mut Link, schema: &str, deadline: Instant) -> Result<(), Error> {
-    let rows = run(link, &format!("SELECT version FROM {schema}.store"), deadline);
+    let rows = ask(link, &format!("SELECT version FROM {schema}.store"), deadline);
     let place = link.place();
-    let not_a_store = || {
-        let text = format!("schema {schema} of {place} is not a store of libdss: name another one by schema=NAME");
+    let not_a_store = |why: &str| {
+        let text =
+            format!("schema {schema} of {place} is not a store of libdss ({why}): name another one by schema=NAME");
         Error::new(Code::NotAStore, text)
     };
-    let rows = rows.map_err(|error| if error.code == Code::NotAStore { not_a_store() } else { error })?;
-    match rows.as_ref().and_then(|rows| rows.text(0, 0).parse::<i32>().ok()) {
-        Some(VERSION) => Ok(()),
-        Some(version) if version > VERSION => {
+    let rows = rows.map_err(|error| if error.code == Code::NotAStore { not_a_store(&error.text) } else { error })?;
+    match rows.text(0, 0).parse::<i32>() {
+        Ok(VERSION) => Ok(()),
+        Ok(version) if version > VERSION => {
             let text =
                 format!("the store in schema {schema} of {place} was written by a newer libdss: use that version");
             Err(Error::new(Code::Unsupported, text))
         }
-        _ => Err(not_a_store()),
+        _ => Err(not_a_store("its table \"store\" holds no version")),
     }
+}
+
+/// The rows that a query gives. A pooler may end a connection, or begin it anew, between a query and its answer, and say
+/// nothing: that is no answer of the store.
+fn ask(link: &mut Link, sql: &str, deadline: Instant) -> Result<Rows, Error> {
+    let no_answer = |link: &Link| {
+        let code = if mutant::on("unanswered_query") { Code::NotAStore } else { Code::Unreachable };
+        Error::new(code, format!("PostgreSQL at {} gave no answer to a query: try again", link.place()))
+    };
+    run(link, sql, deadline)?.ok_or_else(|| no_answer(link))
 }
 
 fn run(link: &mut Link, sql: &str, deadline: Instant) -> Result<Option<Rows>, Error> {

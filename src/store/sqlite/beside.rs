@@ -2,7 +2,7 @@
 
 use super::{
     descriptors::{self, Descriptor},
-    vfs::{open_file, our_close},
+    vfs::{close_ours, open_file, our_close},
 };
 use crate::sys::inherited;
 use std::{
@@ -20,6 +20,8 @@ use std::{
 /// A file that we open beside SQLite, as it would. Closing it takes away no lock that the host's own SQLite has on it.
 pub struct Beside {
     file: ManuallyDrop<File>,
+    /// Whether the host's own SQLite may have locks on it.
+    host_may_lock: bool,
     descriptor: Option<Descriptor>,
     /// A forked child closes it before anything else, if it is noted.
     noted: Option<inherited::Serial>,
@@ -35,7 +37,15 @@ impl Beside {
         }
         // SAFETY: just opened, and nobody else's.
         let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
-        Ok(Beside { file, descriptor: descriptors::entered(fd), noted: None })
+        Ok(Beside { file, host_may_lock: true, descriptor: descriptors::entered(fd), noted: None })
+    }
+
+    /// The same for a file that only libdss uses. It is closed without a look for the host's locks, which costs
+    /// the more the more locks the system's processes hold.
+    pub fn open_own(path: &Path, flags: c_int) -> io::Result<Beside> {
+        let mut file = Beside::open(path, flags)?;
+        file.host_may_lock = false;
+        Ok(file)
     }
 
     pub fn file(&self) -> &File {
@@ -63,8 +73,13 @@ impl Drop for Beside {
     fn drop(&mut self) {
         let fd = self.file.as_raw_fd();
         if self.noted.is_none_or(inherited::is_ours) {
-            // SAFETY: the file is dropped here alone, so the descriptor is closed once.
-            unsafe { our_close(fd) };
+            // The file is dropped here alone, so the descriptor is closed once.
+            if self.host_may_lock {
+                // SAFETY: as said above.
+                unsafe { our_close(fd) };
+            } else {
+                close_ours(fd);
+            }
         } else {
             descriptors::leave(fd);
         }

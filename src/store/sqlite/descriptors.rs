@@ -155,6 +155,23 @@ pub fn length(fd: RawFd) -> Option<u64> {
     stat(fd).ok().map(|found| found.st_size as u64)
 }
 
+/// Fills the buffer from this place of a file; false if there are not so many bytes.
+pub fn read_at(fd: RawFd, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+    // SAFETY: fills at most the buffer; a bad descriptor is an error.
+    match unsafe { libc::pread(fd, buffer.as_mut_ptr().cast(), buffer.len(), offset as libc::off_t) } {
+        read if read >= 0 => Ok(read as usize == buffer.len()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Writes and flushes; false if that has failed.
+pub fn write_at(fd: RawFd, bytes: &[u8], offset: u64) -> bool {
+    // SAFETY: reads the bytes; a bad descriptor is an error.
+    let written = unsafe { libc::pwrite(fd, bytes.as_ptr().cast(), bytes.len(), offset as libc::off_t) };
+    // SAFETY: takes a number.
+    usize::try_from(written) == Ok(bytes.len()) && unsafe { libc::fdatasync(fd) } == 0
+}
+
 fn stat(fd: RawFd) -> io::Result<libc::stat> {
     let mut found = MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: fills the buffer; a bad descriptor is an error.

@@ -1,6 +1,6 @@
 //! From SQLite's codes to ours: one table.
 
-use super::vfs;
+use super::{log, vfs};
 use crate::{
     model::error::{Code, Error},
     store::Fault,
@@ -63,6 +63,9 @@ impl Failure {
 
     /// As a fault of the whole batch, in a text that names the file.
     pub fn fault(&self, path: &str) -> Fault {
+        if self.errno == vfs::CUT_LOG {
+            return Fault::Failed(log::lost(path));
+        }
         match fault_of(self.extended, self.errno, &format!("{path}: {}", self.said)) {
             Fault::Failed(error) if self.at_commit && self.is_after_the_log() => Fault::Unknown(error),
             fault => fault,

@@ -12,6 +12,7 @@ pub mod examine;
 mod file_locks;
 mod files;
 mod header;
+mod log;
 mod mount;
 mod network;
 mod opening;

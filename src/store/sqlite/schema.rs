@@ -96,9 +96,11 @@ pub fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-/// Small pages, since each commit writes and sums up whole ones. A short log, since SQLite walks a chain of all of a
+pub const PAGE_BYTES: usize = 1024;
+
+/// Small pages ([`PAGE_BYTES`]), since each commit writes and sums up whole ones. A short log, since SQLite walks a chain of all of a
 /// page's versions in it at each commit: with 1000 pages, its default, that is a quarter of a commit's instructions. No page goes
-/// into the log before the commit, or SQLite would write frames anew, and headers without pages (`log_writes.rs`).
+/// into the log before the commit, or SQLite would write frames anew.
 const PRAGMAS: &str = "
     PRAGMA page_size = 1024;
     PRAGMA wal_autocheckpoint = 300;

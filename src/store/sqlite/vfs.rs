@@ -7,12 +7,16 @@
 //!   with their mode from the start, whatever the umask. Nor is a file opened for reading only because it could not be opened for
 //!   writing: one failure of open(2) would make a store read-only for as long as it is open.
 //! * `pread`: SQLite calls a file damaged if the disk fails to read it.
-//! * `pwrite`, `ftruncate`: note that a limit of file sizes was hit, since the kernel sends a signal then.
+//! * `pwrite`, `ftruncate`: note that a limit of file sizes was hit, since the kernel sends a signal then. Nothing is
+//!   appended to a log that has lost its end: see [`super::log`].
 //! * These, `fstat` and `mmap` first make sure that the descriptor still is SQLite's: see [`super::descriptors`].
 //! * sleeping, which SQLite does for up to ten seconds while others change their read marks: the engine waits instead, with
 //!   its own deadline and where a fork can pass.
 
-use super::{descriptors, file_locks};
+use super::{
+    descriptors, file_locks,
+    log::{self, Before},
+};
 use crate::{
     model::error::{Code, Error},
     mutant,
@@ -163,16 +167,33 @@ thread_local! {
     static PAGE_COMES: Cell<(c_int, libc::off_t)> = const { Cell::new((-1, 0)) };
 }
 
-/// SQLite writes a frame of the log as a header of 24 bytes and the page behind it
-/// (sqlite.org/fileformat2.html, "The Write-Ahead Log"). The page follows at once, so one check serves both.
-const FRAME_HEADER: usize = 24;
+/// What SQLite hears where the log has lost what was in it: no file system says that.
+pub const CUT_LOG: c_int = libc::ENOTUNIQ;
 
+/// SQLite writes a frame of the log as a header of 24 bytes and the page behind it. The page follows at once, so one check
+/// serves both.
 unsafe extern "C" fn our_pwrite(fd: c_int, bytes: *const c_void, count: usize, offset: libc::off_t) -> isize {
-    if PAGE_COMES.replace((-1, 0)) != (fd, offset) && !is_ours(fd) {
-        return -1;
+    let is_page = PAGE_COMES.replace((-1, 0)) == (fd, offset);
+    // SAFETY: SQLite gives so many bytes.
+    let header = (count == log::FRAME_HEADER).then(|| unsafe { &*bytes.cast::<[u8; log::FRAME_HEADER]>() });
+    let before = header.map_or(Ok(Before::Own), |header| log::before(fd, header, offset as u64));
+    // The frame before this one, which only the log has, is a mark as good as any.
+    let is_ours = is_page || matches!(before, Ok(Before::Last)) || is_ours(fd);
+    match before {
+        _ if !is_ours => return -1,
+        Ok(Before::Missing) => {
+            log::mark(fd);
+            sys::set_errno(CUT_LOG);
+            return -1;
+        }
+        Err(error) => {
+            sys::set_errno(error.raw_os_error().unwrap_or(libc::EIO));
+            return -1;
+        }
+        Ok(_) => {}
     }
-    if count == FRAME_HEADER {
-        PAGE_COMES.set((fd, offset + FRAME_HEADER as libc::off_t));
+    if header.is_some() {
+        PAGE_COMES.set((fd, offset + log::FRAME_HEADER as libc::off_t));
     }
     // SAFETY: as SQLite called it.
     let written = unsafe { libc::pwrite(fd, bytes, count, offset) };
@@ -244,7 +265,7 @@ pub(super) unsafe extern "C" fn our_close(fd: c_int) -> c_int {
 }
 
 /// Closes what SQLite gave up, unless the host has closed it already and the number may be another file's.
-fn close_ours(fd: RawFd) -> c_int {
+pub(super) fn close_ours(fd: RawFd) -> c_int {
     if !descriptors::leave(fd) {
         return 0;
     }

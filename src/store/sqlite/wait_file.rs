@@ -28,7 +28,7 @@ use std::{
     io::{self, ErrorKind},
     ops::Range,
     os::unix::fs::{FileExt, MetadataExt, fchown},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -49,7 +49,42 @@ struct Shared {
     /// The file that names the segment.
     file: Identity,
     record: Record,
+    /// When its inode last changed, if the record has been seen in it since then.
+    seen: Option<Changed>,
     desks: Arc<Desks>,
+}
+
+impl Shared {
+    fn is_named_by(&self, found: Option<&Metadata>) -> bool {
+        let is_same = found.is_some_and(|found| (found.dev(), found.ino()) == self.file);
+        (is_same || mutant::on("wait_follow")) && self.desks.is_open()
+    }
+
+    /// Writes the record anew if others have changed the content. A file whose inode has not changed need not be
+    /// opened.
+    fn mend(&mut self, path: &Path) -> io::Result<()> {
+        if self.seen.is_some() && self.seen == changed(&fs::symlink_metadata(path)?) {
+            return Ok(());
+        }
+        let file = Beside::open_own(path, libc::O_RDWR)?;
+        self.seen = changed(&file.file().metadata()?);
+        if Record::read(&file) != Some(self.record) && !mutant::on("wait_mend") {
+            self.seen = None;
+            self.record.write(&file)?;
+        }
+        Ok(())
+    }
+}
+
+/// When an inode changed: seconds and nanoseconds (`st_ctime`, inode(7)).
+type Changed = (i64, i64);
+
+/// None of a change so fresh that the next one could carry the same time: the kernel stamps files by a clock
+/// that moves on once in 1 to 10 ms.
+fn changed(found: &Metadata) -> Option<Changed> {
+    const FRESH_US: i64 = 20_000;
+    let age_us = clock::now_us() - (found.ctime() * 1_000_000 + found.ctime_nsec() / 1000);
+    (age_us > FRESH_US).then(|| (found.ctime(), found.ctime_nsec()))
 }
 
 /// The words of the segment: its number to know it by, those who wait, the desks. Each part begins at a cache line.
@@ -105,7 +140,7 @@ impl WaitFile {
         };
         // Who only opens and closes the store, or reads from it, need not make the file.
         if file.path.exists() {
-            file.follow();
+            file.follow_now_and_then();
         }
         file
     }
@@ -141,30 +176,20 @@ impl WaitFile {
     /// Joins those who use the file that is there now, if it is another one or the host has closed ours; and mends what
     /// others have done to its content.
     fn follow(&mut self) {
-        if let Some(shared) = &self.shared
-            && (identity(&self.path) == Some(shared.file) || mutant::on("wait_follow"))
-            && shared.desks.is_open()
+        let found = fs::symlink_metadata(&self.path).ok();
+        if let Some(shared) = &mut self.shared
+            && shared.is_named_by(found.as_ref())
         {
-            let _ = self.mend(shared);
-            return;
-        }
-        if let Ok((waiters, shared)) = self.join() {
+            let _ = shared.mend(&self.path);
+        } else if let Ok((waiters, shared)) = self.join() {
             (self.waiters, self.shared) = (Arc::new(waiters), Some(shared));
         }
-    }
-
-    fn mend(&self, shared: &Shared) -> io::Result<()> {
-        let file = Beside::open(&self.path, libc::O_RDWR)?;
-        if Record::read(&file) != Some(shared.record) && !mutant::on("wait_mend") {
-            shared.record.write(&file)?;
-        }
-        Ok(())
     }
 
     fn join(&self) -> io::Result<(Waiters, Shared)> {
         let store = fs::symlink_metadata(&self.place.path)?;
         let made = identity(&self.path).is_none() && sys::make_file(&self.path, store.mode() & 0o666)?;
-        let file = Beside::open(&self.path, libc::O_RDWR)?;
+        let file = Beside::open_own(&self.path, libc::O_RDWR)?;
         if made {
             // It belongs to whom the store belongs to, as SQLite's side files do, where we may give it away.
             let _ = fchown(file.file(), Some(store.uid()), Some(store.gid()))
@@ -182,7 +207,8 @@ impl WaitFile {
         let segment = Arc::new(segment);
         let waiters = Waiters::shared(segment.part(WAITERS)).ok_or(ErrorKind::InvalidData)?;
         let desks = Arc::new(Desks::open(segment.part(DESKS), file.file(), marked.mark)?);
-        Ok((waiters, Shared { file: (found.dev(), found.ino()), record, desks }))
+        let seen = changed(&found);
+        Ok((waiters, Shared { file: (found.dev(), found.ino()), record, seen, desks }))
     }
 
     /// The segment that the file names; or a new one, if nobody uses that. In its own turn.
@@ -254,7 +280,7 @@ fn is_trusted(found: &Metadata, store: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
 
     fn found(folder: &Path) -> Place {
         Place::find(&folder.join("x.db"), 0o640).unwrap()
@@ -281,6 +307,10 @@ mod tests {
             assert_eq!(record(&late), None, "it can't know the segment, and makes no other one");
             one.follow();
             assert_eq!(record(&followed(&found(folder.path()))), record(&one));
+            // The file is not read again for a while, until it changes.
+            thread::sleep(Duration::from_millis(30));
+            one.follow();
+            assert!(one.shared.as_ref().is_some_and(|shared| shared.seen.is_some()));
         }
     }
 

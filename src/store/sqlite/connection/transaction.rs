@@ -16,6 +16,7 @@ use crate::{
             descriptors,
             errors::Failure,
             file_locks::Joined,
+            log,
             rows::{self, Lease},
             statement::Value,
             statements::Statements,
@@ -56,6 +57,7 @@ impl Connection {
     fn transact(&mut self, batch: &[&Request], always: bool, errands: &mut Errands) -> Result<Vec<Outcome>, Stop> {
         self.look_at_index()?;
         self.statements.begin.run(&self.sql, &[], drop_row)?;
+        log::transaction_begins();
         // Now no other process can write. Is the path still ours, and the schema one that we know?
         self.watch.check()?;
         self.notice_others()?;
