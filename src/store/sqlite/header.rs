@@ -3,6 +3,7 @@
 //! SQLite finishes whatever it finds half done when it opens a file: a foreign database would be changed by that.
 
 use super::{beside::Beside, place::side_file, schema};
+use crate::mutant;
 use std::{fs, io, os::unix::fs::FileExt, path::Path};
 
 /// What the file is.
@@ -69,7 +70,9 @@ fn is_cut_short(path: &Path, head: &[u8]) -> io::Result<bool> {
     };
     let has_log = fs::metadata(side_file(path, "-wal")).is_ok_and(|found| found.len() > 0);
     let length = fs::metadata(path)?.len();
-    Ok(!has_log && (length < pages * page_size || page_size == 0 || length % page_size != 0))
+    Ok(!has_log
+        && !mutant::on("cut_database")
+        && (length < pages * page_size || page_size == 0 || length % page_size != 0))
 }
 
 fn has_journal(path: &Path) -> bool {

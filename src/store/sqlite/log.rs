@@ -66,7 +66,10 @@ pub fn before(fd: RawFd, frame: &[u8; FRAME_HEADER], offset: u64) -> io::Result<
     let mut salts = Salts::default();
     salts.copy_from_slice(&frame[SALTS_OF_FRAME..SALTS_OF_FRAME + size_of::<Salts>()]);
     let mut is_there = ends_with(fd, offset, schema::PAGE_BYTES, salts)?;
-    if !is_there && let Some(page_bytes) = other_page_bytes(fd)? {
+    if !is_there
+        && !mutant::on("other_page_size")
+        && let Some(page_bytes) = other_page_bytes(fd)?
+    {
         is_there = ends_with(fd, offset, page_bytes, salts)?;
     }
     Ok(if is_there || mutant::on("cut_log") { Before::Last } else { Before::Missing })

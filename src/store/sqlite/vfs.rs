@@ -109,7 +109,7 @@ thread_local! {
 unsafe extern "C" fn our_open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
     let (refused, cause) = REFUSED.take();
     let reads_only = flags & libc::O_ACCMODE == libc::O_RDONLY;
-    if reads_only && refused == path.addr() {
+    if reads_only && refused == path.addr() && !mutant::on("opened_to_read") {
         sys::set_errno(cause);
         return -1;
     }
@@ -156,7 +156,7 @@ unsafe extern "C" fn our_pread(fd: c_int, to: *mut c_void, count: usize, offset:
     }
     // SAFETY: as SQLite called it.
     let read = unsafe { libc::pread(fd, to, count, offset) };
-    if read < 0 && matches!(errno(), libc::EIO | libc::ENXIO) {
+    if read < 0 && matches!(errno(), libc::EIO | libc::ENXIO) && !mutant::on("unread_is_damage") {
         sys::set_errno(UNREAD);
     }
     read
