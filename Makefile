@@ -2,7 +2,8 @@
 #
 #   make             build the library: target/release/libdss.so
 #   make demo        build, install into a private folder, run the examples on a SQLite file
-#   make test        everything that is tested; the last line counts what passed and failed
+#   make test        all that a change can break, in some minutes; the last line counts what passed and failed
+#   make prove       what takes longer: checkers, defects that must be noticed, histories, fuzzing, packages
 #   make torture     the same questions asked for long, with rising seeds: DSS_TORTURE_MINUTES=30 FIRST_SEED=1
 #   make soak        half an hour of work on each store while things break; what grows is told: DSS_SOAK_MINUTES=30
 #   make bench       what calls cost, beside hand-written C on the same SQLite or server, and others: tables, CSV, a picture
@@ -10,9 +11,10 @@
 #                    MANDIR=$(PREFIX)/share/man DATADIR=$(PREFIX)/share DOCDIR=$(DATADIR)/doc/dss DESTDIR=
 #   make uninstall   the same variables; folders stay
 #   make deb         Debian packages, in target/deb: libdss0, libdss-dev, dss-tools
-#   make abi         write down the binary interface that `make test` holds the library to, in abi/
+#   make abi         write down the binary interface that `make prove` holds the library to, in abi/
+#   make header      write include/dss.h and the manual pages of section 3 from the sources
 #   make fmt lint    set the format of the Rust code; look for what compilers and linters dislike
-#   make mutants     the library with switchable defects that `make test` must notice
+#   make mutants     the library with switchable defects that `make prove` must notice
 #   make clean       remove all that was built
 #
 # CARGO, CC and STRIP name the programs to use; CARGO_TARGET_DIR builds into another folder than target/.
@@ -45,10 +47,15 @@ export CARGO
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 OUT := $(CARGO_TARGET_DIR)/release
 BUILT := $(OUT)/libdss.built
+# `make install QUICK=yes` installs what the demo shows.
+ifdef QUICK
+OUT := $(CARGO_TARGET_DIR)/quick
+BUILT := quick
+endif
 
-SOURCES := Cargo.toml Cargo.lock $(wildcard build.rs cbindgen.toml .cargo/config.toml) $(shell find src build man/examples -type f)
+SOURCES := Cargo.toml Cargo.lock $(wildcard build.rs .cargo/config.toml) $(shell find src -type f)
 
-.PHONY: build demo test torture soak bench install uninstall deb abi fmt lint lint-fmt lint-clippy lint-c lint-sh mutants clean help
+.PHONY: build quick demo test prove header check-header torture soak bench install uninstall deb abi fmt lint lint-fmt lint-clippy lint-c lint-sh mutants clean help
 .DELETE_ON_ERROR:
 
 # Cargo knows best what is out of date, so `make build` always asks it.
@@ -61,13 +68,27 @@ build:
 $(BUILT): $(SOURCES)
 	$(MAKE) build
 
-demo: build
+# The same, built in half the time and with more checks: what the demo and the tests run.
+quick:
+	$(CARGO) build --profile quick --locked
+	ln -sfn libdss.so $(CARGO_TARGET_DIR)/quick/$(SONAME)
+
+demo: quick
 	scripts/demo.sh
 
 test:
 	@scripts/test.sh
 
-torture: build
+prove:
+	@scripts/prove.sh
+
+header:
+	$(CARGO) run --quiet --locked --package xtask header
+
+check-header:
+	$(CARGO) run --quiet --locked --package xtask check
+
+torture: build quick
 	scripts/torture.sh $(FIRST_SEED)
 
 soak: build
@@ -148,10 +169,10 @@ lint-fmt:
 	$(CARGO) fmt --all --check
 	cd fuzz && $(CARGO) fmt --all --check
 
-# In the release profile, because there SQLite's C code is compiled already.
+# In the profile of the tests, because there SQLite's C code is compiled already.
 lint-clippy:
 	@scripts/need.sh cargo-clippy
-	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --profile quick --locked --workspace --all-targets -- -D warnings
 
 lint-c:
 	for file in examples/*.c man/examples/*.c; do \

@@ -289,6 +289,12 @@ static inline int64_t test_microseconds(struct timeval time)
     return (int64_t)time.tv_sec * 1000000 + time.tv_usec;
 }
 
+/* How much of something that shows the more, the more there is of it: a quarter, and all of it in `make prove`. */
+static inline int test_amount(int full)
+{
+    return getenv("DSS_TEST_FULL") != NULL ? full : (full + 3) / 4;
+}
+
 /* How often to repeat something that costs many calls, which take longer where they have to go over a network. */
 static inline int test_calls(int otherwise, int on_a_server)
 {

@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-out=${CARGO_TARGET_DIR:-target}/release
+out=${CARGO_TARGET_DIR:-target}/quick
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM

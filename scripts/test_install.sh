@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 unset MAKEFLAGS MFLAGS MAKELEVEL PREFIX BINDIR LIBDIR INCLUDEDIR MANDIR DATADIR DOCDIR DESTDIR
 umask 077
 
-built=${CARGO_TARGET_DIR:-target}/release/libdss.so
+built=${CARGO_TARGET_DIR:-target}/quick/libdss.so
 version=$(sed -n '/^version = "/{s/.*"\(.*\)".*/\1/p;q}' Cargo.toml)
 major=${version%%.*}
 work=$(mktemp -d)
@@ -27,7 +27,7 @@ list() {
 
 # make TARGET into "$work/dest dir", whose space tests the quoting, with the given variables.
 make_into() {
-    make --no-print-directory "$@" DESTDIR="$work/dest dir" >"$work/make.log" 2>&1 || {
+    make --no-print-directory "$@" QUICK=yes DESTDIR="$work/dest dir" >"$work/make.log" 2>&1 || {
         cat "$work/make.log" >&2
         fail "make $* failed"
     }

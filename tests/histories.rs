@@ -1,9 +1,9 @@
 //! Guarantees 1 to 5 as a sceptic looks at them: processes and threads make random calls on a few names while they are killed
 //! and stopped, disks fail, and servers are cut off and restarted; all is recorded, and the record is judged (tests/history/).
 //!
-//!     DSS_HISTORY_SEED=7 DSS_HISTORY_SECONDS=60 cargo test --profile tests --test histories -- --ignored --nocapture what_processes
+//!     DSS_HISTORY_SEED=7 DSS_HISTORY_SECONDS=60 cargo test --profile quick --test histories -- --ignored --nocapture what_processes
 //!
-//! $DSS_HISTORY_LIBRARY is the libdss.so to look at, by default the release that `make build` makes; $DSS_HISTORY_RECORD a record
+//! $DSS_HISTORY_LIBRARY is the libdss.so to look at, by default what `make quick` makes; $DSS_HISTORY_RECORD a record
 //! that a failed run left, to judge it again instead of making new ones.
 
 mod common;
@@ -77,7 +77,7 @@ const SOURCES: [&str; 8] = [
 impl Worker {
     fn build(library: &Path) -> Worker {
         let folder = tempfile::tempdir().unwrap();
-        assert!(library.exists(), "there is no {}: build it by `make build`", library.display());
+        assert!(library.exists(), "there is no {}: build it by `make quick`", library.display());
         for name in ["libdss.so", "libdss.so.0"] {
             symlink(fs::canonicalize(library).unwrap(), folder.path().join(name)).unwrap();
         }
@@ -134,18 +134,18 @@ fn chosen(variable: &str, otherwise: f64) -> f64 {
     env::var(variable).map_or(otherwise, |value| value.parse().unwrap())
 }
 
-/// The library that `make build` makes.
-fn release() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("release").join("libdss.so")
+/// The library that `make quick` makes.
+fn quick() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("quick").join("libdss.so")
 }
 
 /// The one that `make mutants` makes.
 fn mutants() -> PathBuf {
-    release().parent().unwrap().with_file_name("mutants").join("libdss.so")
+    quick().parent().unwrap().with_file_name("mutants").join("libdss.so")
 }
 
 #[test]
-#[ignore = "needs `make build`, and servers of its own; `make test` and `make torture` run it"]
+#[ignore = "needs `make quick`, and servers of its own; `make prove` and `make torture` run it"]
 fn what_processes_were_answered_has_one_order() {
     if let Some(record) = env::var_os("DSS_HISTORY_RECORD") {
         let leases = leases(if record.to_string_lossy().contains("history-etcd") { "etcd" } else { "" });
@@ -153,7 +153,7 @@ fn what_processes_were_answered_has_one_order() {
         return println!("{:?}", figures.unwrap_or_else(|fault| panic!("{fault}")));
     }
     let (seed, seconds) = (chosen("DSS_HISTORY_SEED", 1.0) as u32, chosen("DSS_HISTORY_SECONDS", 3.0));
-    let worker = Worker::build(&env::var_os("DSS_HISTORY_LIBRARY").map_or_else(release, PathBuf::from));
+    let worker = Worker::build(&env::var_os("DSS_HISTORY_LIBRARY").map_or_else(quick, PathBuf::from));
     let kinds = kinds();
     for scene in SCENES.iter().filter(|scene| kinds.iter().any(|kind| kind == scene.kind)) {
         let seconds =
@@ -207,7 +207,7 @@ const DEFECTS: [(&str, Scene, f64); 12] = [
 
 /// The whole can fail: each of these defects of the library shows within a few runs. `make mutants` builds it.
 #[test]
-#[ignore = "needs the library of `make mutants`; `make test` runs it"]
+#[ignore = "needs the library of `make mutants`; `make prove` runs it"]
 fn defects_are_seen() {
     let library = env::var_os("DSS_HISTORY_MUTANTS").map_or_else(mutants, PathBuf::from);
     let worker = Worker::build(&library);

@@ -84,7 +84,7 @@ static void race_for(struct shared *shared, const char *uri)
 
 int main(void)
 {
-    int stores = test_repeat(20, 2), i;
+    int stores = test_amount(test_repeat(20, 8)), i;
     struct shared *shared = make_shared();
 
     for (i = 0; i < stores; i++) {

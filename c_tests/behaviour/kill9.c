@@ -195,7 +195,7 @@ static void cycle(struct worker *workers, int number)
 
 int main(void)
 {
-    int cycles = test_calls(test_repeat(500, 20), 150), answers = 0, i;
+    int cycles = test_amount(test_calls(test_repeat(500, 80), 150)), answers = 0, i;
     struct worker workers[WORKERS];
     struct notes *notes;
 

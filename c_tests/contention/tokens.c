@@ -26,7 +26,7 @@ struct note {
 
 static int grants_in_all(void)
 {
-    return test_store_is("etcd") ? GRANTS / 20 : test_calls(GRANTS, GRANTS / 5);
+    return test_amount(test_store_is("etcd") ? GRANTS / 20 : test_calls(GRANTS, GRANTS / 5));
 }
 
 struct scene {

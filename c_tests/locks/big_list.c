@@ -10,7 +10,7 @@
 #include "memory_use.h"
 
 #define LOCKS_MAX 1000000
-#define LOCKS test_calls(LOCKS_MAX, test_store_is("etcd") ? LOCKS_MAX / 50 : LOCKS_MAX / 10)
+#define LOCKS test_amount(test_calls(LOCKS_MAX, test_store_is("etcd") ? LOCKS_MAX / 50 : LOCKS_MAX / 10))
 #define VICTIMS (LOCKS / 10) /* every tenth lock is of the owner "victim" */
 #define MAKERS 4
 #define LISTS 10

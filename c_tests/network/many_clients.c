@@ -81,7 +81,7 @@ int main(int count, char **arguments)
     watchdog(600);
     (void)test_uri();
     scene = shared_memory(sizeof(*scene));
-    scene->goal = count > 1 ? atoi(arguments[1]) : GRANTS;
+    scene->goal = test_amount(count > 1 ? atoi(arguments[1]) : GRANTS);
     for (int i = 0; i < WORKERS; i++)
         children[i] = spawn(work, &scene->of[i]);
     test_join_all(children, WORKERS);

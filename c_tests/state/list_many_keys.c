@@ -23,7 +23,7 @@ static int keys_to_make(int count, char **arguments)
 {
     if (count > 1)
         return atoi(arguments[1]);
-    return test_store_is("etcd") ? KEYS / 20 : test_calls(KEYS, KEYS / 5);
+    return test_amount(test_store_is("etcd") ? KEYS / 20 : test_calls(KEYS, KEYS / 5));
 }
 
 static void name(char *key, int number)

@@ -146,7 +146,7 @@ static int deletes_to_make(int count, char **arguments)
 {
     if (count > 1)
         return atoi(arguments[1]);
-    return test_store_is("etcd") ? DELETES / 10 : DELETES;
+    return test_amount(test_store_is("etcd") ? DELETES / 10 : DELETES);
 }
 
 int main(int count, char **arguments)

@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 pub fn pages(header: &Header, root: &Path, version: &str) -> Vec<(String, String)> {
     let date = date(root);
     let title = |name: &str| format!(".TH {name} 3 {date} \"libdss {version}\" \"Library Functions Manual\"\n");
-    let made = ".\\\" Made from include/dss.h and man/examples by build.rs: do not edit.\n";
+    let made = ".\\\" Made from include/dss.h and man/examples by xtask: do not edit.\n";
     let mut pages: Vec<(String, String)> = Vec::new();
     for function in &header.functions {
         let example = fs::read_to_string(root.join(format!("man/examples/{}.c", function.name))).unwrap_or_default();
