@@ -238,6 +238,8 @@ static void serve_one(int client, struct message *message, const char *path)
     int is_stream = strcmp(path, "/v3/lease/keepalive") == 0, is_login = strcmp(path, "/v3/auth/authenticate") == 0;
     int server;
 
+    if (is_stream && atomic_exchange(&shared->expires, 0))
+        (void)atomic_fetch_add(&shared->era, 1);
     if (login != NULL && atoi(login) != atomic_load(&shared->era)) {
         answer_error(client, is_stream, atomic_load(&shared->expired_code), EXPIRED, (int)strlen(EXPIRED));
         count(&shared->refused);
@@ -331,6 +333,11 @@ void gateway_start(struct gateway *gateway, int etcd_port)
 void gateway_expire(struct gateway *gateway)
 {
     (void)atomic_fetch_add(&gateway->shared->era, 1);
+}
+
+void gateway_expire_at_renewal(struct gateway *gateway)
+{
+    atomic_store(&gateway->shared->expires, 1);
 }
 
 int gateway_reaches(_Atomic int *counter, int least)

@@ -25,6 +25,7 @@
 struct gateway_shared {
     _Atomic int era;          /* a login is valid in the era in which it was made */
     _Atomic int expired_code; /* the gRPC code of "invalid auth token": 16, or 2 from a grpc-proxy */
+    _Atomic int expires;      /* gateway_expire() happens just before the next renewal of a lease */
     _Atomic int login_fails;  /* Authenticate answers "request timed out" */
 
     _Atomic int logins;  /* that have succeeded */
@@ -43,6 +44,9 @@ void gateway_start(struct gateway *gateway, int server_port);
 
 /* Makes all logins invalid. */
 void gateway_expire(struct gateway *gateway);
+
+/* The same, just before the next renewal of a lease: so that a renewal is the first to meet it. */
+void gateway_expire_at_renewal(struct gateway *gateway);
 
 /* Waits until a counter of gateway_shared is at least this; 0 if it is not after 20 s. */
 int gateway_reaches(_Atomic int *counter, int count);
