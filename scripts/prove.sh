@@ -1,7 +1,7 @@
 #!/bin/sh
-# What takes long, beside scripts/test.sh: `make prove`. The tests once more under valgrind, with AddressSanitizer and in full
-# length, on the library that is installed; defects that they must notice; histories, failing calls, fuzzing, packages.
-# scripts/steps.sh says what is counted.
+# What takes long, beside scripts/test.sh: `make prove`. The tests once more under valgrind, with
+# AddressSanitizer and in full length, on the library that is installed; defects that they must
+# notice; histories, failing calls, fuzzing, packages. scripts/steps.sh says what is counted.
 #
 # shellcheck disable=SC2317 # The functions that suite and step call by name are no dead code.
 set -u
@@ -20,7 +20,8 @@ histories() {
         "$CARGO" test --profile quick --locked --test histories -- --ignored --nocapture
 }
 
-# Which defects the tests have noticed that must: one line for each defect and test, in $DSS_DEFECTS_TABLE.
+# Which defects the tests have noticed that must: one line for each defect and test, in
+# $DSS_DEFECTS_TABLE.
 show_defects() {
     echo "Defects, and the tests that noticed them:"
     sort "$DSS_DEFECTS_TABLE" | awk '
@@ -28,7 +29,8 @@ show_defects() {
         END { for (defect in tests) printf "    %-20s%s\n", defect, tests[defect] }' | sort
 }
 
-# Each switch in the sources has been on in a test that noticed it. Those of a store that is not tested can not be.
+# Each switch in the sources has been on in a test that noticed it. Those of a store that is not
+# tested can not be.
 all_defects_are_noticed() {
     show_defects
     [ "$DSS_TEST_STORES" = sqlite,memory,postgres,etcd ] || return 0

@@ -1,13 +1,15 @@
 #!/bin/sh
 # What scripts/test.sh and scripts/prove.sh share: steps, what they count, and the servers.
 #
-# The tests of cargo and of ctest count one by one, every other step counts as one. A step that can not run has
-# failed. The last line is "N passed, M failed". DSS_TEST_STORES=sqlite,memory,postgres,etcd (the default) names the
-# stores that the tests run on; servers are started for the tests and stopped at the end.
+# The tests of cargo and of ctest count one by one, every other step counts as one. A step that can
+# not run has failed. The last line is "N passed, M failed".
+# DSS_TEST_STORES=sqlite,memory,postgres,etcd (the default) names the stores that the tests run on;
+# servers are started for the tests and stopped at the end.
 #
 # shellcheck disable=SC2317 # The functions that suite and step call by name are no dead code.
 
-# What an outer make was told is not meant for the ones below, and no test may touch a store that is in use.
+# What an outer make was told is not meant for the ones below, and no test may touch a store that is
+# in use.
 unset MAKEFLAGS MFLAGS MAKELEVEL DSS_URI
 unset PGHOST PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGOPTIONS PGSERVICE
 
@@ -55,14 +57,16 @@ count_ctest() {
          END { print all - failed - skipped, failed + skipped }' "$1"
 }
 
-# failures NAME LOG: which tests of a log failed and the words that they failed with, or the step's name if there are no tests in it.
+# failures NAME LOG: which tests of a log failed and the words that they failed with, or the step's
+# name if there are no tests in it.
 failures() {
     grep -E '^test .* FAILED$|^[[:space:]]*[0-9]+ - .* \((Failed|Timeout|SEGFAULT|SIG[A-Z]*|Subprocess aborted|Not Run|Skipped)\)' "$2" |
         grep . || echo "$1"
     { grep -E -A 1 '^thread .* panicked at' "$2"; grep -E ': not so: |\) gave -?[0-9]+ |the watchdog: ' "$2"; } | grep -v '^--$' | cut -c1-400 | head -n 20
 }
 
-# Shows that a long step is alive: on a terminal the last line of its log, each second; else a line each minute.
+# Shows that a long step is alive: on a terminal the last line of its log, each second; else a line
+# each minute.
 watch_log() {
     if [ -t 1 ]; then pause=1; else pause=60; fi
     # The output is kept from sleep, which would hold a pipe open when this has been killed.
@@ -75,7 +79,8 @@ watch_log() {
     done
 }
 
-# begin COUNT NAME COMMAND...: starts a command that runs many tests, beside what follows, until join.
+# begin COUNT NAME COMMAND...: starts a command that runs many tests, beside what follows, until
+# join.
 begin() {
     count=$1 name=$2
     shift 2
@@ -89,8 +94,9 @@ begin() {
     running="$! $count $log $name"
 }
 
-# join: waits for what was begun, and adds what the function COUNT finds in its log. A command that fails without a failed test, or
-# that runs no test at all, counts as one failure. False if anything has failed.
+# join: waits for what was begun, and adds what the function COUNT finds in its log. A command that
+# fails without a failed test, or that runs no test at all, counts as one failure. False if anything
+# has failed.
 join() {
     read -r pid count log name <<END
 $running
@@ -148,7 +154,8 @@ build_c_tests() {
         cmake --build "$c_tests" -j "$jobs"
 }
 
-# The servers among the stores, and what they need. The test of the script that runs them needs both.
+# The servers among the stores, and what they need. The test of the script that runs them needs
+# both.
 server_tools() {
     ! servers >/dev/null || echo postgres etcd setpriv curl openssl pgbouncer
 }
@@ -157,8 +164,8 @@ servers() {
     echo "$DSS_TEST_STORES" | tr , '\n' | grep -E '^(postgres|etcd)$'
 }
 
-# They run until finish(), or until this process ends in another way. What says where they are is kept in a file, for
-# use_servers.
+# They run until finish(), or until this process ends in another way. What says where they are is
+# kept in a file, for use_servers.
 start_servers() {
     # shellcheck disable=SC2046 # The list is meant to be split into words.
     DSS_SERVERS_OWNER=$$ scripts/servers.sh start "$servers_folder" $(servers) | tee "$logs/environment"

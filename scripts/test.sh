@@ -1,6 +1,6 @@
 #!/bin/sh
-# Tests all that a change can break, once, on all four stores: `make test`. What takes long is in scripts/prove.sh;
-# scripts/steps.sh says what is counted.
+# Tests all that a change can break, once, on all four stores: `make test`. What takes long is in
+# scripts/prove.sh; scripts/steps.sh says what is counted.
 #
 # shellcheck disable=SC2317 # The functions that suite and step call by name are no dead code.
 set -u
@@ -27,7 +27,8 @@ use_servers || finish
 
 step "build of the C tests" build_c_tests -DDSS_PROVE=OFF || finish
 
-# The C tests wait for something for half of their time, and the rest is done meanwhile, one after the other.
+# The C tests wait for something for half of their time, and the rest is done meanwhile, one after
+# the other.
 begin count_ctest "C tests" c_tests
 step "demo" make demo
 step "install and uninstall" scripts/test_install.sh

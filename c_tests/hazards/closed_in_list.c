@@ -1,9 +1,9 @@
 /*
- * A program closes every descriptor in the callback of a list, and takes a lock there: the store is opened anew, while the list's
- * files, which are lost, still have their numbers in the library.
+ * A program closes every descriptor in the callback of a list, and takes a lock there: the store is
+ * opened anew, while the list's files, which are lost, still have their numbers in the library.
  *
- * Proves, wherever the new files' numbers begin: when all is closed once more, the program's own files are left alone, and no lock
- * is lost.
+ * Proves, wherever the new files' numbers begin: when all is closed once more, the program's own
+ * files are left alone, and no lock is lost.
  */
 #include "hazard.h"
 

@@ -1,19 +1,20 @@
 /*
- * A clean-up script emptied dss.db-wal while two daemons had the store open. The latest locks were in
- * that file alone. SQLite appended behind the gap, and all went on as if nothing had happened until
- * the last daemon closed the store: the next one found an older state, and was granted a drive
- * that another one was writing to.
+ * A clean-up script emptied dss.db-wal while two daemons had the store open. The latest locks were
+ * in that file alone. SQLite appended behind the gap, and all went on as if nothing had happened
+ * until the last daemon closed the store: the next one found an older state, and was granted a
+ * drive that another one was writing to.
  *
- * Proves, for a log that is emptied, cut at several places, zeroed or overwritten in place while two
- * processes have the store open: no lock is granted any more, by a call (-EUCLEAN) or by an opening
- * of the store, whether one of the two makes a call before it closes the store or not; the text says
- * what to do, and that helps.
+ * Proves, for a log that is emptied, cut at several places, zeroed or overwritten in place while
+ * two processes have the store open: no lock is granted any more, by a call (-EUCLEAN) or by an
+ * opening of the store, whether one of the two makes a call before it closes the store or not; the
+ * text says what to do, and that helps.
  */
 #include "members.h"
 
 enum harm { EMPTY, HEADER_LEFT, HALF, ALL_BUT_ONE, ZEROS, NONSENSE, HARMS };
 
-static const char *const names[] = {"emptied", "cut to its header", "cut in half", "cut by one byte",
+static const char *const names[] = {"emptied", "cut to its header", "cut in half",
+                                    "cut by one byte",
                                     "filled with zeros", "filled with nonsense"};
 
 static void do_harm(const char *path, enum harm harm)
@@ -23,7 +24,8 @@ static void do_harm(const char *path, enum harm harm)
     char bytes[1 << 16];
     off_t left[] = {0, 32, 0, 0};
 
-    CHECK(fd >= 0 && fstat(fd, &found) == 0 && found.st_size > 2000 && found.st_size < (off_t)sizeof(bytes));
+    CHECK(fd >= 0 && fstat(fd, &found) == 0);
+    CHECK(found.st_size > 2000 && found.st_size < (off_t)sizeof(bytes));
     left[HALF] = found.st_size / 2;
     left[ALL_BUT_ONE] = found.st_size - 1;
     for (off_t i = 0; i < found.st_size; i++)

@@ -1,9 +1,11 @@
 /*
- * A disk could not read a page for a moment, and SQLite called the store's file damaged; at another time one open(2) failed, SQLite
- * opened the file to read it, and the store was called damaged or read-only for as long as it was open.
+ * A disk could not read a page for a moment, and SQLite called the store's file damaged; at another
+ * time one open(2) failed, SQLite opened the file to read it, and the store was called damaged or
+ * read-only for as long as it was open.
  *
- * Proves, with this program's own pread(2) and open(2) in place of the system's: a read that fails is -EIO, each open of a file that
- * fails is what the system says, and in both cases the next call does its work.
+ * Proves, with this program's own pread(2) and open(2) in place of the system's: a read that fails
+ * is -EIO, each open of a file that fails is what the system says, and in both cases the next call
+ * does its work.
  */
 #include "hazard.h"
 
@@ -21,7 +23,8 @@ static int is_of_store(int fd)
     snprintf(side, sizeof(side), "%s-wal", path);
     if (fstat(fd, &found) != 0)
         return 0;
-    return (stat(path, &database) == 0 && found.st_ino == database.st_ino) || (stat(side, &log) == 0 && found.st_ino == log.st_ino);
+    return (stat(path, &database) == 0 && found.st_ino == database.st_ino) ||
+           (stat(side, &log) == 0 && found.st_ino == log.st_ino);
 }
 
 ssize_t pread(int fd, void *to, size_t count, off_t offset)
@@ -42,7 +45,8 @@ static int open_it(const char *name, int flags, mode_t mode)
 {
     int writes = (flags & O_ACCMODE) != O_RDONLY;
 
-    if (writes && strncmp(name, path, strlen(path)) == 0 && opens_until_failure > 0 && --opens_until_failure == 0) {
+    if (writes && strncmp(name, path, strlen(path)) == 0 && opens_until_failure > 0 &&
+        --opens_until_failure == 0) {
         errno = EMFILE;
         return -1;
     }

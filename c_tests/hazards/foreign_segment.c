@@ -1,15 +1,17 @@
 /*
- * Whoever may write to FILE-wait can have it name any segment of shared memory. Memory that a stranger has made can be changed by
- * the stranger at any moment.
+ * Whoever may write to FILE-wait can have it name any segment of shared memory. Memory that a
+ * stranger has made can be changed by the stranger at any moment.
  *
- * Proves: a process of root does not attach a segment that another user has made, and does its work without it.
+ * Proves: a process of root does not attach a segment that another user has made, and does its work
+ * without it.
  */
 #include "hazard.h"
 
 #include <sys/mman.h>
 #include <sys/shm.h>
 
-/* What the file holds: a mark, the IPC namespace, the number of the segment, and a number to know it by, the segment's first. */
+/* What the file holds: a mark, the IPC namespace, the number of the segment, and a number to know it by,
+ * the segment's first. */
 enum { MARK, NAMESPACE, SEGMENT, NONCE, WORDS };
 
 static int *their_segment;
@@ -59,7 +61,8 @@ int main(void)
     int fd;
 
     CHECK(geteuid() == 0); /* only root can be two users */
-    their_segment = mmap(NULL, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    their_segment = mmap(NULL, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                         0);
     CHECK(their_segment != MAP_FAILED);
     CHECK_RC(dss_init_uri(&handle, uri), 0);
     CHECK_RC(dss_lock(&handle, "drive", "ann"), 0);
@@ -72,7 +75,8 @@ int main(void)
     record[NONCE] = 42;
     CHECK(pwrite(fd, record, sizeof(record), 0) == sizeof(record));
     test_join(spawn(work, (void *)uri));
-    CHECK(state_of(*their_segment).shm_lpid == state_of(*their_segment).shm_cpid); /* nobody else has attached it */
+    /* Nobody else has attached it. */
+    CHECK(state_of(*their_segment).shm_lpid == state_of(*their_segment).shm_cpid);
     CHECK(shmctl(*their_segment, IPC_RMID, NULL) == 0);
     close(fd);
     CHECK_RC(dss_unlock(&handle, "drive", "ann"), 0);

@@ -1,14 +1,16 @@
 /*
- * An administrator has rebuilt a store's file with pages of 4 KiB, which SQLite's own tool can do. The frames of its log are longer
- * then than those of a store that libdss has made.
+ * An administrator has rebuilt a store's file with pages of 4 KiB, which SQLite's own tool can do.
+ * The frames of its log are longer then than those of a store that libdss has made.
  *
- * Proves: locks are taken and released in such a file as in any other; a log is not taken for one that was cut short.
+ * Proves: locks are taken and released in such a file as in any other; a log is not taken for one
+ * that was cut short.
  */
 #include "host_sqlite.h"
 
 int main(void)
 {
-    static const char *const steps[] = {"PRAGMA journal_mode=DELETE", "PRAGMA page_size=4096", "VACUUM", "PRAGMA journal_mode=WAL"};
+    static const char *const steps[] = {"PRAGMA journal_mode=DELETE", "PRAGMA page_size=4096",
+                                        "VACUUM", "PRAGMA journal_mode=WAL"};
     const char *uri = test_uri(), *path = uri + strlen("sqlite:");
     struct dss_handle handle;
     sqlite3 *db = NULL;

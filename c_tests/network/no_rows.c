@@ -1,9 +1,11 @@
 /*
- * A pooler had begun a connection anew between a query and its answer: the client was told that the server is ready, and no
- * rows came. A list of a store that had been in use for minutes said -117, that the schema is no store.
+ * A pooler had begun a connection anew between a query and its answer: the client was told that the
+ * server is ready, and no rows came. A list of a store that had been in use for minutes said -117,
+ * that the schema is no store.
  *
- * Proves, with a stand-in before the server that answers the look at the store so: a list asks again and shows the lock; where
- * no rows ever come, opening the store says -ENOTCONN, and never what the store might be.
+ * Proves, with a stand-in before the server that answers the look at the store so: a list asks
+ * again and shows the lock; where no rows ever come, opening the store says -ENOTCONN, and never
+ * what the store might be.
  */
 #include <poll.h>
 #include <stdatomic.h>
@@ -34,7 +36,9 @@ static void pass_on(int from, int to)
 
 static void serve(int client)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(variable("DSS_TEST_POSTGRES_PORT"))),
+    int port = atoi(variable("DSS_TEST_POSTGRES_PORT"));
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int server = socket(AF_INET, SOCK_STREAM, 0);
     struct pollfd both[2] = {{.fd = client, .events = POLLIN}, {.fd = server, .events = POLLIN}};
@@ -64,11 +68,13 @@ static void stand_in(int listener)
 /* Gives its port. */
 static int start_stand_in(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof(address);
     int listener = socket(AF_INET, SOCK_STREAM, 0);
 
-    CHECK(listener >= 0 && bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 64) == 0);
+    CHECK(listener >= 0 && bind(listener, (struct sockaddr *)&address, length) == 0);
+    CHECK(listen(listener, 64) == 0);
     CHECK(getsockname(listener, (struct sockaddr *)&address, &length) == 0);
     if (fork() == 0)
         stand_in(listener);
@@ -99,10 +105,11 @@ int main(void)
     pid_t child;
     int shown = 0;
 
-    unanswered = mmap(NULL, sizeof(*unanswered), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    unanswered = mmap(NULL, sizeof(*unanswered), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                      -1, 0);
     CHECK(unanswered != MAP_FAILED);
-    uri = made("postgresql://%s@127.0.0.1:%d/dss_test?schema=%s&timeout_ms=2000", variable("DSS_TEST_POSTGRES_USER"),
-               start_stand_in(), own_name());
+    uri = made("postgresql://%s@127.0.0.1:%d/dss_test?schema=%s&timeout_ms=2000",
+               variable("DSS_TEST_POSTGRES_USER"), start_stand_in(), own_name());
     CHECK_RC(dss_init_uri(&handle, uri), 0);
     CHECK_RC(dss_lock(&handle, "drive", "ann"), 0);
     atomic_store(unanswered, 1);

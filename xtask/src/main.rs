@@ -1,4 +1,5 @@
-//! Makes `include/dss.h` from the doc comments and signatures in `src/ffi`, and the manual pages of section 3 from that.
+//! Makes `include/dss.h` from the doc comments and signatures in `src/ffi`, and the manual pages of
+//! section 3 from that.
 //!
 //!     cargo run -p xtask header    writes them
 //!     cargo run -p xtask check     fails if they are not what the sources say

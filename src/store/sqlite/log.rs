@@ -1,10 +1,12 @@
-//! What libdss itself looks at in SQLite's log (sqlite.org/fileformat2.html, "The Write-Ahead Log").
+//! What libdss itself looks at in SQLite's log (sqlite.org/fileformat2.html, "The Write-Ahead
+//! Log").
 //!
-//! A log that somebody cuts short or writes over has lost acknowledged changes: until they are moved into the database they are
-//! nowhere else. SQLite does not notice. It appends behind the gap, and with the next recovery goes on from an older state, in
-//! which locks are free that have holders. So before the first frame of a transaction is appended, the frame before it must be
-//! there, and before a connection is closed, the last one. Where it is not, a text takes the place of the log's
-//! header, and no process opens the store until somebody has removed the log.
+//! A log that somebody cuts short or writes over has lost acknowledged changes: until they are
+//! moved into the database they are nowhere else. SQLite does not notice. It appends behind the
+//! gap, and with the next recovery goes on from an older state, in which locks are free that have
+//! holders. So before the first frame of a transaction is appended, the frame before it must be
+//! there, and before a connection is closed, the last one. Where it is not, a text takes the place
+//! of the log's header, and no process opens the store until somebody has removed the log.
 
 use super::{
     beside::Beside,
@@ -25,7 +27,8 @@ use std::{
 
 pub const FRAME_HEADER: usize = 24;
 const LOG_HEADER: u64 = 32;
-/// Each log has salts of its own. They stand in its header, and from this place on in the header of each frame.
+/// Each log has salts of its own. They stand in its header, and from this place on in the header of
+/// each frame.
 const SALTS_OF_LOG: u64 = 16;
 const SALTS_OF_FRAME: usize = 8;
 type Salts = [u8; 8];
@@ -104,8 +107,8 @@ fn other_page_bytes(fd: RawFd) -> io::Result<Option<usize>> {
     Ok((is_read && is_other).then_some(size))
 }
 
-/// What the index says of the log (sqlite.org/walformat.html, "The WAL-Index Header"): twice the same, and then how many
-/// frames are in the database as well.
+/// What the index says of the log (sqlite.org/walformat.html, "The WAL-Index Header"): twice the
+/// same, and then how many frames are in the database as well.
 struct Index([u8; 2 * Index::HEADER + 4]);
 
 impl Index {
