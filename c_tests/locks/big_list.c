@@ -59,16 +59,16 @@ static void make(struct dss_handle *own, const char *owner, int first, int step,
 /* With a handle of its own, which is closed with all that it knows of its locks. */
 static void *make_share(void *arg)
 {
-    int first = *(int *)arg, begin;
+    int first = *(int *)arg, end = first + LOCKS / MAKERS, begin;
     struct dss_handle own;
 
     CHECK_RC(dss_init_uri(&own, test_uri()), 0);
-    for (begin = first; begin < first + LOCKS / MAKERS; begin += 5000) {
-        int i;
+    for (begin = first; begin < end; begin += 5000) {
+        int until = begin + 5000 < end ? begin + 5000 : end, i;
 
         for (i = 1; i < 10; i++)
-            make(&own, "holder", begin + i, 10, begin + 5000);
-        make(&own, "victim", begin, 10, begin + 5000);
+            make(&own, "holder", begin + i, 10, until);
+        make(&own, "victim", begin, 10, until);
     }
     dss_fini(&own);
     return NULL;
