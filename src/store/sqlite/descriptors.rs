@@ -1,13 +1,14 @@
 //! The descriptors that SQLite, and we beside it, have open on the files of stores.
 //!
-//! A host that closes descriptors it does not know, and opens files of its own under their numbers, must
-//! not have them read, written or locked. So each system call on a descriptor in this table first checks
-//! its mark ([`crate::sys::mark`]). A number that is no longer ours stays in the table until its owner gives it up,
-//! and is never closed; until then no other file of ours gets it, since SQLite knows its files by number.
+//! A host that closes descriptors it does not know, and opens files of its own under their numbers,
+//! must not have them read, written or locked. So each system call on a descriptor in this table
+//! first checks its mark ([`crate::sys::mark`]). A number that is no longer ours stays in the table
+//! until its owner gives it up, and is never closed; until then no other file of ours gets it,
+//! since SQLite knows its files by number.
 //!
-//! SQLite's locks for writers outlive the descriptor: they belong to the open file description of the log's
-//! index (open(2)), which SQLite has mapped. So nobody else can write before the transaction in which
-//! descriptors were lost has been given up with its connection.
+//! SQLite's locks for writers outlive the descriptor: they belong to the open file description of
+//! the log's index (open(2)), which SQLite has mapped. So nobody else can write before the
+//! transaction in which descriptors were lost has been given up with its connection.
 
 use crate::sys::mark::{Mark, Marked};
 use std::{
@@ -110,8 +111,8 @@ pub fn is_lost() -> bool {
     LOST.get()
 }
 
-/// Enters a file that was just opened, and gives the number that it has from now on; -1 with errno if
-/// it can't be marked.
+/// Enters a file that was just opened, and gives the number that it has from now on; -1 with errno
+/// if it can't be marked.
 pub fn enter(fd: RawFd, path: &CStr) -> RawFd {
     let fd = apart_from_lost(fd);
     if fd < 0 {
@@ -155,13 +156,25 @@ pub fn length(fd: RawFd) -> Option<u64> {
     stat(fd).ok().map(|found| found.st_size as u64)
 }
 
-/// Fills the buffer from this place of a file; false if there are not so many bytes.
+/// Fills the buffer from this place of a file; false if the file ends before. One pread(2) may read
+/// less than there is.
 pub fn read_at(fd: RawFd, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
-    // SAFETY: fills at most the buffer; a bad descriptor is an error.
-    match unsafe { libc::pread(fd, buffer.as_mut_ptr().cast(), buffer.len(), offset as libc::off_t) } {
-        read if read >= 0 => Ok(read as usize == buffer.len()),
-        _ => Err(io::Error::last_os_error()),
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let rest = &mut buffer[filled..];
+        // SAFETY: fills at most the rest of the buffer; a bad descriptor is an error.
+        let read =
+            unsafe { libc::pread(fd, rest.as_mut_ptr().cast(), rest.len(), (offset + filled as u64) as libc::off_t) };
+        match read {
+            0 => return Ok(false),
+            read if read > 0 => filled += read as usize,
+            _ => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
     }
+    Ok(true)
 }
 
 /// Writes and flushes; false if that has failed.
@@ -212,8 +225,8 @@ fn thread() -> libc::pid_t {
     unsafe { libc::gettid() }
 }
 
-/// To be asked before each system call on a descriptor. One that is not entered is a folder or a device,
-/// which SQLite opens and closes at once.
+/// To be asked before each system call on a descriptor. One that is not entered is a folder or a
+/// device, which SQLite opens and closes at once.
 pub fn is_ours(fd: RawFd) -> bool {
     mark_of(fd).is_none_or(|mark| note(mark.is_on(fd)))
 }
@@ -223,7 +236,8 @@ pub fn entered(fd: RawFd) -> Option<Descriptor> {
     find(fd)
 }
 
-/// The lock relative to the file's mark, which the kernel refuses where the number is another file's.
+/// The lock relative to the file's mark, which the kernel refuses where the number is another
+/// file's.
 pub fn relative(fd: RawFd, lock: &libc::flock) -> libc::flock {
     mark_of(fd).map_or(*lock, |mark| mark.relative(lock))
 }
