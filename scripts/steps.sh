@@ -168,7 +168,7 @@ servers() {
 # kept in a file, for use_servers.
 start_servers() {
     # shellcheck disable=SC2046 # The list is meant to be split into words.
-    DSS_SERVERS_OWNER=$$ scripts/servers.sh start "$servers_folder" $(servers) | tee "$logs/environment"
+    DSS_SERVERS_OWNER=$$ scripts/servers.sh start "$servers_folder" $(servers) >"$logs/environment"
 }
 
 use_servers() {

@@ -7,27 +7,18 @@
  *
  * The library calls fdatasync(2) through the dynamic linker, so this program's own stands in its place.
  */
-#include "hazard.h"
+#include "plain_files.h"
 
 #include <sys/syscall.h>
 
-#define OWN_FILES 40
-
 static char own_folder[512];
-static int own[OWN_FILES];
 static struct stat log_file;
 static int is_armed, log_was_flushed;
 
 static void close_and_open(void)
 {
-    char path[600];
-
     CHECK(close_range(3, ~0U, 0) == 0);
-    for (int i = 0; i < OWN_FILES; i++) {
-        snprintf(path, sizeof(path), "%s/own-%d", own_folder, i);
-        own[i] = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        CHECK(own[i] == 3 + i && write(own[i], "mine", 4) == 4);
-    }
+    open_plain_files(own_folder);
 }
 
 int fdatasync(int fd)
@@ -41,18 +32,6 @@ int fdatasync(int fd)
     if (fstat(fd, &found) == 0 && found.st_dev == log_file.st_dev && found.st_ino == log_file.st_ino)
         log_was_flushed = 1;
     return (int)syscall(SYS_fdatasync, fd);
-}
-
-static void check_own(void)
-{
-    for (int i = 0; i < OWN_FILES; i++) {
-        struct stat found;
-        char text[8] = "";
-
-        CHECK(fstat(own[i], &found) == 0 && found.st_size == 4);
-        CHECK(pread(own[i], text, sizeof(text), 0) == 4 && strcmp(text, "mine") == 0);
-        CHECK(close(own[i]) == 0);
-    }
 }
 
 static void is_held(void *arg)
@@ -86,7 +65,7 @@ int main(void)
         CHECK(log_was_flushed);
         test_join(spawn(is_held, (void *)uri));
         CHECK_RC(dss_unlock(&handle, "drive", "ann"), 0);
-        check_own();
+        check_plain_files();
     }
     dss_fini(&handle);
     return 0;

@@ -5,11 +5,7 @@
  * Proves, wherever the new files' numbers begin: when all is closed once more, the program's own
  * files are left alone, and no lock is lost.
  */
-#include "hazard.h"
-
-#include <sys/syscall.h>
-
-#define OWN_FILES 40
+#include "plain_files.h"
 
 static struct dss_handle handle;
 static int lost, filled;
@@ -45,8 +41,8 @@ static void check_held(void *arg)
 /* The numbers that are free when the store is opened anew begin behind so many. */
 static void play(const char *uri, const char *folder)
 {
-    char path[700], id[32];
-    int own[OWN_FILES], rc;
+    char id[32];
+    int rc;
 
     CHECK(mkdir(folder, 0700) == 0);
     CHECK_RC(dss_init_uri(&handle, uri), 0);
@@ -57,20 +53,9 @@ static void play(const char *uri, const char *folder)
     rc = dss_lock_list(&handle, NULL, close_and_lock, NULL);
     CHECK(rc == -EINTR || rc == 0);
     close_all();
-    for (int i = 0; i < OWN_FILES; i++) {
-        snprintf(path, sizeof(path), "%s/own-%d", folder, i);
-        own[i] = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        CHECK(own[i] == 3 + i && write(own[i], "mine", 4) == 4);
-    }
+    open_plain_files(folder);
     CHECK_RC(dss_lock(&handle, "afterwards", "ann"), 0);
-    for (int i = 0; i < OWN_FILES; i++) {
-        struct stat found;
-        char text[8] = "";
-
-        CHECK(fstat(own[i], &found) == 0 && found.st_size == 4);
-        CHECK(pread(own[i], text, sizeof(text), 0) == 4 && strcmp(text, "mine") == 0);
-        CHECK(close(own[i]) == 0);
-    }
+    check_plain_files();
     test_join(spawn(check_held, (void *)uri));
     dss_fini(&handle);
 }

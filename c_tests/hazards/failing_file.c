@@ -36,11 +36,6 @@ ssize_t pread(int fd, void *to, size_t count, off_t offset)
     return syscall(SYS_pread64, fd, to, count, offset);
 }
 
-ssize_t pread64(int fd, void *to, size_t count, off_t offset)
-{
-    return pread(fd, to, count, offset);
-}
-
 static int open_it(const char *name, int flags, mode_t mode)
 {
     int writes = (flags & O_ACCMODE) != O_RDONLY;
@@ -64,16 +59,9 @@ int open(const char *name, int flags, ...)
     return open_it(name, flags, mode);
 }
 
-int open64(const char *name, int flags, ...)
-{
-    va_list arguments;
-    mode_t mode;
-
-    va_start(arguments, flags);
-    mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
-    va_end(arguments);
-    return open_it(name, flags, mode);
-}
+/* The same under the names that a program built for large files calls. */
+int open64(const char *name, int flags, ...) __attribute__((alias("open")));
+ssize_t pread64(int fd, void *to, size_t count, off_t offset) __attribute__((alias("pread")));
 
 /* What another process changes is read again. */
 static void change(void *arg)

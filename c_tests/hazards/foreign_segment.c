@@ -1,5 +1,5 @@
 /*
- * Whoever may write to FILE-wait can have it name any segment of shared memory. Memory that a
+ * A user who may write to FILE-wait can have it name any segment of shared memory. Memory that a
  * stranger has made can be changed by the stranger at any moment.
  *
  * Proves: a process of root does not attach a segment that another user has made, and does its work

@@ -61,7 +61,7 @@ static void replace(int side, const char *path, int fd, off_t size, int by_a_cop
 }
 
 /*
- * The kernel ends whoever uses mapped memory that was cut off (dss.h says so of the file -shm). A log
+ * The kernel ends each process that uses mapped memory that was cut off (dss.h says so of the file -shm). A log
  * that is harmed in place ends the use of the store: see lose_log().
  */
 static int is_spared(int side, unsigned harm)

@@ -112,7 +112,7 @@ impl Connection {
     pub fn open(place: &Place) -> Result<Connection, Fault> {
         vfs::install().map_err(Fault::Failed)?;
         let path = place.path.shown();
-        log::refuse_marked(place).map_err(Fault::Failed)?;
+        log::refuse_invalid(place).map_err(Fault::Failed)?;
         let making = make_alone(place, &path)?;
         let agreement = Agreement::seek(place)?;
         let (sql, opened) = descriptors::record(|| open_sql(place, &path));
@@ -148,20 +148,20 @@ impl Connection {
             has_made_store: making.is_some(),
             looked_ms: 0,
         };
-        if !connection.has_whole_log() {
+        if connection.notices_cut_log() {
             return Err(Fault::Failed(log::lost(&connection.path)));
         }
         connection.check()?;
         Ok(connection)
     }
 
-    /// Whether the log still has what is nowhere else; if not, no process is to use the store.
-    fn has_whole_log(&self) -> bool {
-        let is_whole = log::is_whole(&self.files);
-        if !is_whole {
-            log::mark(self.files.log.marked.fd);
+    /// Whether the log has lost what is nowhere else. Then no process is to use the store any more.
+    fn notices_cut_log(&self) -> bool {
+        let is_cut = !log::is_whole(&self.files);
+        if is_cut {
+            log::invalidate(self.files.log.marked.fd);
         }
-        is_whole
+        is_cut
     }
 
     /// Whether the store is where it was, of a version that we know, and has what it must have.
@@ -311,7 +311,7 @@ impl Connection {
     /// the log has lost its name, what is in it goes into the database before: nobody will find it again. Gives itself back
     /// if that could not be done.
     pub fn let_go(self) -> Option<Connection> {
-        if !self.watch.log_is_in_place() && self.has_whole_log() && !mutant::on("unrescued_log") {
+        if !self.watch.log_is_in_place() && !self.notices_cut_log() && !mutant::on("unrescued_log") {
             match self.move_log() {
                 // Older states may be in the other file. Nobody uses it, since nobody but those with this log has agreed.
                 Ok(true) => self.watch.clear_log_name(),
@@ -367,7 +367,7 @@ fn do_not_check_point(sql: &Sql) {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if !self.has_whole_log() {
+        if self.notices_cut_log() {
             do_not_check_point(&self.sql);
         }
         self.pulse.iter().for_each(|pulse| pulse.end());

@@ -177,12 +177,13 @@ pub fn read_at(fd: RawFd, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Writes and flushes; false if that has failed.
-pub fn write_at(fd: RawFd, bytes: &[u8], offset: u64) -> bool {
+/// As far as the system lets it.
+pub fn write_and_flush(fd: RawFd, bytes: &[u8], offset: u64) {
     // SAFETY: reads the bytes; a bad descriptor is an error.
-    let written = unsafe { libc::pwrite(fd, bytes.as_ptr().cast(), bytes.len(), offset as libc::off_t) };
-    // SAFETY: takes a number.
-    usize::try_from(written) == Ok(bytes.len()) && unsafe { libc::fdatasync(fd) } == 0
+    unsafe {
+        libc::pwrite(fd, bytes.as_ptr().cast(), bytes.len(), offset as libc::off_t);
+        libc::fdatasync(fd);
+    }
 }
 
 fn stat(fd: RawFd) -> io::Result<libc::stat> {

@@ -35,7 +35,7 @@ type Salts = [u8; 8];
 const PAGE_SIZE_OF_LOG: u64 = 8;
 
 /// As long as the log's header, in the place of which it is written.
-const MARK: &[u8; LOG_HEADER as usize] = b"libdss: acknowledged locks lost\n";
+const INVALID: &[u8; LOG_HEADER as usize] = b"libdss: acknowledged locks lost\n";
 
 thread_local! {
     /// The next frame that this thread appends is the first one of a transaction.
@@ -58,9 +58,6 @@ pub enum Before {
     Missing,
 }
 
-/// Whether something is in a file; the system's error where that can't be told.
-type IsThere = io::Result<bool>;
-
 /// To be asked before a frame with this header is written at this place.
 pub fn before(fd: RawFd, frame: &[u8; FRAME_HEADER], offset: u64) -> io::Result<Before> {
     if !BEGINS.replace(false) {
@@ -79,7 +76,7 @@ pub fn before(fd: RawFd, frame: &[u8; FRAME_HEADER], offset: u64) -> io::Result<
 }
 
 /// Whether the log has a frame with these salts, or its header, right before this place.
-fn ends_with(fd: RawFd, end: u64, page_bytes: usize, salts: Salts) -> IsThere {
+fn ends_with(fd: RawFd, end: u64, page_bytes: usize, salts: Salts) -> io::Result<bool> {
     const LONGEST: usize = FRAME_HEADER + schema::PAGE_BYTES;
     let length = if end == LOG_HEADER {
         (LOG_HEADER - SALTS_OF_LOG) as usize
@@ -174,19 +171,18 @@ pub fn is_whole(files: &Files) -> bool {
     true
 }
 
-/// Notes in the log that it has lost what was in it.
-pub fn mark(fd: RawFd) {
-    // Where it can't be written, those who have the store open refuse all the same.
-    descriptors::write_at(fd, MARK, 0);
+/// Writes into the log that it has lost what was in it: no process opens the store from then on.
+pub fn invalidate(fd: RawFd) {
+    descriptors::write_and_flush(fd, INVALID, 0);
 }
 
-/// Whether the log has been marked.
-pub fn refuse_marked(place: &Place) -> Result<(), Error> {
+/// Fails if the log has been invalidated.
+pub fn refuse_invalid(place: &Place) -> Result<(), Error> {
     let path = side_file(&place.path, "-wal");
-    let mut head = [0; MARK.len()];
+    let mut head = [0; INVALID.len()];
     let read = Beside::open_own(&path, libc::O_RDONLY).and_then(|file| file.file().read_exact_at(&mut head, 0));
     match read {
-        Ok(()) if head == *MARK && !mutant::on("cut_log_mark") => Err(lost(&place.path.shown())),
+        Ok(()) if head == *INVALID && !mutant::on("cut_log_mark") => Err(lost(&place.path.shown())),
         Err(error) if error.kind() != ErrorKind::NotFound && error.kind() != ErrorKind::UnexpectedEof => {
             Err(super::place::at(&path, "can't be read", &error))
         }

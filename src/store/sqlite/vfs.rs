@@ -182,7 +182,7 @@ unsafe extern "C" fn our_pwrite(fd: c_int, bytes: *const c_void, count: usize, o
     match before {
         _ if !is_ours => return -1,
         Ok(Before::Missing) => {
-            log::mark(fd);
+            log::invalidate(fd);
             sys::set_errno(CUT_LOG);
             return -1;
         }

@@ -55,15 +55,15 @@ struct Shared {
 }
 
 impl Shared {
-    fn is_named_by(&self, found: Option<&Metadata>) -> bool {
-        let is_same = found.is_some_and(|found| (found.dev(), found.ino()) == self.file);
+    fn is_named_by(&self, found: &Metadata) -> bool {
+        let is_same = (found.dev(), found.ino()) == self.file;
         (is_same || mutant::on("wait_follow")) && self.desks.is_open()
     }
 
     /// Writes the record anew if others have changed the content. A file whose inode has not changed need not be
     /// opened.
-    fn mend(&mut self, path: &Path) -> io::Result<()> {
-        if self.seen.is_some() && self.seen == changed(&fs::symlink_metadata(path)?) {
+    fn mend(&mut self, path: &Path, found: &Metadata) -> io::Result<()> {
+        if self.seen.is_some() && self.seen == changed(found) {
             return Ok(());
         }
         let file = Beside::open_own(path, libc::O_RDWR)?;
@@ -176,11 +176,11 @@ impl WaitFile {
     /// Joins those who use the file that is there now, if it is another one or the host has closed ours; and mends what
     /// others have done to its content.
     fn follow(&mut self) {
-        let found = fs::symlink_metadata(&self.path).ok();
         if let Some(shared) = &mut self.shared
-            && shared.is_named_by(found.as_ref())
+            && let Ok(found) = fs::symlink_metadata(&self.path)
+            && shared.is_named_by(&found)
         {
-            let _ = shared.mend(&self.path);
+            let _ = shared.mend(&self.path, &found);
         } else if let Ok((waiters, shared)) = self.join() {
             (self.waiters, self.shared) = (Arc::new(waiters), Some(shared));
         }
