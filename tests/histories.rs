@@ -19,10 +19,11 @@ use std::{
     process::Command,
     time::Instant,
 };
+use temp_dir::TempDir;
 
 /// What a C compiler made of the worker, and the library that it is to find.
 struct Worker {
-    folder: tempfile::TempDir,
+    folder: TempDir,
 }
 
 /// What happens while a history is made.
@@ -76,7 +77,7 @@ const SOURCES: [&str; 8] = [
 
 impl Worker {
     fn build(library: &Path) -> Worker {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         assert!(library.exists(), "there is no {}: build it by `make quick`", library.display());
         for name in ["libdss.so", "libdss.so.0"] {
             symlink(fs::canonicalize(library).unwrap(), folder.path().join(name)).unwrap();

@@ -1,13 +1,15 @@
 /*
- * Proves: nobody starves. Of sixteen who keep asking for one lock for five seconds, processes or threads, the
+ * Proves: nobody starves. Of sixteen who keep asking for one lock for some seconds, processes or threads, the
  * unluckiest gets it at least a third as often as they do on average. And one who wants all of four locks, among
- * twelve who want one of these each, gets on, and so do the twelve.
+ * twelve who want one of these each, gets on, and so do the twelve. On a slow machine they go on until there are
+ * enough grants to compare.
  *
  *   wait_fair processes | threads   one | set
  */
 #include "contention.h"
 
-#define SECONDS 5
+#define SECONDS test_amount(8)
+#define GRANTS_EACH 20
 #define ASKERS 16
 #define SINGLES 12
 #define IDS 4
@@ -72,6 +74,15 @@ static void *be_thread(void *arg)
     return NULL;
 }
 
+static long all_grants(int count)
+{
+    long sum = 0;
+
+    for (int i = 0; i < count; i++)
+        sum += atomic_load(&scene->grants[i]);
+    return sum;
+}
+
 /* The time begins when all of them are there. */
 static void let_them_ask(int count)
 {
@@ -81,6 +92,8 @@ static void let_them_ask(int count)
         nanosleep(&moment, NULL);
     atomic_store(&scene->counts, 1);
     nanosleep(&time, NULL);
+    while (all_grants(count) < (long)GRANTS_EACH * count)
+        nanosleep(&moment, NULL);
     atomic_store(&scene->stop, 1);
 }
 
@@ -143,7 +156,6 @@ static void sixteen_for_one(int as_threads, const char *who)
     look(0, ASKERS, &least, &most, &mean);
     fprintf(stderr, "%d %s for one lock in %d s: %ld to %ld grants, mean %.0f; least/mean %.2f\n", ASKERS, who, SECONDS,
             least, most, mean, (double)least / mean);
-    CHECK(mean > 10);
     CHECK((double)least >= mean / 3);
 }
 
@@ -162,7 +174,6 @@ static void one_for_all_of_four(int as_threads, const char *who)
     fprintf(stderr, "%s: %ld grants of all four in %d s, %ld to %ld to each who wants one, mean %.0f\n", who, sets,
             SECONDS, least, most, mean);
     CHECK(sets >= SETS_AT_LEAST);
-    CHECK(mean > 10);
     CHECK((double)least >= mean / 3);
 }
 

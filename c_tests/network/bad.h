@@ -210,7 +210,7 @@ static inline void do_sql_at(int port, const char *sql)
     char *output = sql_at(port, sql);
 
     if (strstr(output, "failed") != NULL)
-        fprintf(stderr, "%s\n", sql);
+        fprintf(stderr, "%s\n%s\n", sql, output);
     CHECK(strstr(output, "failed") == NULL);
 }
 

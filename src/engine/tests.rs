@@ -14,7 +14,7 @@ use crate::{
         desks::{self, Desks},
         memory::Memory,
     },
-    sys::{mark::Mark, segment},
+    sys::{file_of_test, mark::Mark, segment},
 };
 use scripted::{Deed, Scripted, engine, engine_of};
 use std::{
@@ -263,9 +263,9 @@ fn each_caller_has_its_own_time() {
 /// -EBUSY in the end.
 #[test]
 fn a_process_without_a_desk_asks_the_store_itself() {
-    let (memory, file) = (segment::of_test(desks::LENGTH), tempfile::NamedTempFile::new().unwrap());
+    let (memory, file) = (segment::of_test(desks::LENGTH), file_of_test());
     let opened = || {
-        let file = file.reopen().unwrap();
+        let file = file();
         Arc::new(Desks::open(memory.clone(), &file, Mark::put_on(file.as_raw_fd()).unwrap()).unwrap())
     };
     let others: Vec<_> = (0..128).map(|_| opened()).collect();

@@ -70,13 +70,13 @@ fn meets(fd: RawFd, mut lock: libc::flock) -> Result<bool, i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::file_of_test, *};
     use std::os::fd::AsRawFd;
 
     #[test]
     fn a_byte_has_one_holder() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let (first, second) = (file.reopen().unwrap(), file.reopen().unwrap());
+        let open = file_of_test();
+        let (first, second) = (open(), open());
         let [one, other] = [&first, &second].map(|file| Marked::of(file.as_raw_fd()).unwrap());
         assert!(try_lock(one, 7).unwrap() && !try_lock(other, 7).unwrap() && try_lock(other, 8).unwrap());
         assert!(is_locked(other, 7) && !is_locked(one, 7));
@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn a_shared_byte_has_many() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let (first, second) = (file.reopen().unwrap(), file.reopen().unwrap());
+        let open = file_of_test();
+        let (first, second) = (open(), open());
         let [one, other] = [&first, &second].map(|file| Marked::of(file.as_raw_fd()).unwrap());
         assert!(try_share(one, 7).unwrap() && try_share(other, 7).unwrap() && !try_lock(one, 7).unwrap());
     }

@@ -83,13 +83,13 @@ impl Marked {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::file_of_test, *};
     use std::{fs::File, os::fd::AsRawFd};
 
     #[test]
     fn a_mark_is_on_one_description_alone() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let (one, other) = (file.reopen().unwrap(), file.reopen().unwrap());
+        let open = file_of_test();
+        let (one, other) = (open(), open());
         let mark = Mark::put_on(one.as_raw_fd()).unwrap();
         let (copy, pipe) = (one.try_clone().unwrap(), io::pipe().unwrap());
         assert!(mark.is_on(one.as_raw_fd()) && mark.is_on(copy.as_raw_fd()));
@@ -104,8 +104,8 @@ mod tests {
 
     #[test]
     fn a_relative_lock_is_refused_on_every_other_file() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let (one, other) = (file.reopen().unwrap(), file.reopen().unwrap());
+        let open = file_of_test();
+        let (one, other) = (open(), open());
         let mark = Mark::put_on(one.as_raw_fd()).unwrap();
         // SAFETY: zeroed memory is a valid flock.
         let mut lock: libc::flock = unsafe { std::mem::zeroed() };

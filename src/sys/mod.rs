@@ -359,3 +359,11 @@ pub fn monotonic_after(length: std::time::Duration) -> libc::timespec {
         tv_nsec: nanoseconds % 1_000_000_000,
     }
 }
+
+/// A new file, which each call opens anew.
+#[cfg(test)]
+pub fn file_of_test() -> impl Fn() -> std::fs::File {
+    let folder = temp_dir::TempDir::new().unwrap();
+    std::fs::File::create(folder.child("file")).unwrap();
+    move || std::fs::File::options().read(true).write(true).open(folder.child("file")).unwrap()
+}

@@ -10,6 +10,7 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Command, Stdio},
 };
+use temp_dir::TempDir;
 
 /// A pipe that nobody reads.
 fn broken_pipe() -> Stdio {
@@ -59,7 +60,7 @@ fn a_lock_whose_answer_exceeds_the_file_size_limit_is_released() {
         if store.kind == "sqlite" {
             return;
         }
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let file = File::create(folder.path().join("token")).unwrap();
         let mut command = with_file_limit(command(&store.uri, &["lock", "q"]));
         Said::from(command.stdout(file).stderr(Stdio::piped()).output().unwrap()).fails(9, "File too large");

@@ -2,6 +2,7 @@
 
 use super::{command, dss, each_store, kinds, made};
 use std::{fs, os::unix::fs::PermissionsExt};
+use temp_dir::TempDir;
 
 #[test]
 fn each_answer_has_its_code() {
@@ -69,7 +70,7 @@ fn a_file_that_can_not_be_used_is_said_to_be_so() {
     if !kinds().iter().any(|kind| kind == "sqlite") {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
+    let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     dss(&path("no/such/folder.db"), &["list"]).fails(7, "no/such");
     fs::write(

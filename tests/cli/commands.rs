@@ -2,6 +2,7 @@
 
 use super::{Said, command, dss, dss_reading, each_store};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use temp_dir::TempDir;
 
 #[test]
 fn a_lock_is_taken_shown_refreshed_given_on_and_released() {
@@ -161,7 +162,7 @@ fn what_the_readme_says_can_be_typed() {
     let script = readme.split("**In a shell**").nth(1).unwrap().split("```sh\n").nth(1).unwrap();
     let script: String = script.split("```").next().unwrap().lines().skip(1).map(|line| format!("{line}\n")).collect();
     assert!(script.contains("dss run") && script.contains("--token"), "{script}");
-    let folder = tempfile::tempdir().unwrap();
+    let folder = TempDir::new().unwrap();
     let mover = folder.path().join("tape-mover");
     fs::write(&mover, "#!/bin/sh\necho \"moves $1\"\n").unwrap();
     fs::set_permissions(&mover, fs::Permissions::from_mode(0o755)).unwrap();

@@ -15,6 +15,7 @@ use std::{
     thread,
     time::Duration,
 };
+use temp_dir::TempDir;
 
 const RUNS: usize = 50;
 const TTL: &str = "2s";
@@ -142,7 +143,7 @@ fn number_in(path: &Path) -> u32 {
 #[test]
 fn nobody_has_the_lock_while_the_command_lives() {
     for kind in shared_kinds() {
-        let (store, folder) = (made(&kind), tempfile::tempdir().unwrap());
+        let (store, folder) = (made(&kind), TempDir::new().unwrap());
         let way = way_to(&store);
         let mut runs = start(&way.uri(), RUNS, folder.path());
         let processes: Vec<u32> = runs.iter().map(|(_, path)| number_in(path)).collect();

@@ -11,6 +11,7 @@ use std::{
     process::Command,
     thread,
 };
+use temp_dir::TempDir;
 
 const FINE: i32 = 0;
 const WARNING: i32 = 1;
@@ -150,7 +151,7 @@ fn what_a_file_rests_on_is_looked_at() {
     if !kinds().iter().any(|kind| kind == "sqlite") {
         return;
     }
-    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let folder = TempDir::with_prefix("/dev/shm/t").unwrap();
     let uri = folder.path().join("x.db").display().to_string();
     assert_eq!(dss(&uri, &["lock", "a"]).code, 0);
     finds(&uri, &[], WARNING, "file system", "warning", ["tmpfs", "put it on a disk"]);
@@ -202,7 +203,7 @@ fn a_role_and_its_settings_are_looked_at() {
 }
 
 /// Servers of a test's own, in a folder.
-struct Servers(tempfile::TempDir);
+struct Servers(TempDir);
 
 impl Servers {
     fn of(&self, command: &str, arguments: &[&str]) -> String {
@@ -223,7 +224,7 @@ impl Drop for Servers {
 }
 
 fn servers() -> Servers {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = TempDir::new().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let servers = Servers(folder);
     fs::create_dir(servers.0.path().join("servers")).unwrap();

@@ -10,6 +10,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
 };
+use temp_dir::TempDir;
 
 const READERS: [&[&str]; 10] = [
     &["list"],
@@ -150,7 +151,7 @@ fn the_default_is_not_made_by_reading() {
     if !shared_kinds().any(|kind| kind == "sqlite") || Path::new("/etc/dss/uri").exists() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
+    let folder = TempDir::new().unwrap();
     // SAFETY: the call has no conditions.
     let is_root = unsafe { libc::geteuid() } == 0;
     if is_root {

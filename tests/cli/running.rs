@@ -7,6 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+use temp_dir::TempDir;
 
 fn start(uri: &str, arguments: &[&str]) -> Child {
     command(uri, arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
@@ -55,7 +56,7 @@ fn the_command_runs_under_the_lock_and_its_code_is_ours() {
 fn while_it_runs_others_wait_or_are_refused() {
     each_store(|store| {
         let uri = &store.uri;
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let begun = folder.path().join("begun");
         let script = format!("echo $$ >{}; exec sleep 30", begun.display());
         let mut child = start(uri, &["run", "-l", "drive", "--", "sh", "-c", &script]);
@@ -80,7 +81,7 @@ fn while_it_runs_others_wait_or_are_refused() {
 fn a_lock_that_is_taken_away_stops_the_command() {
     each_store(|store| {
         let uri = &store.uri;
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         for (how, last) in [("term", "exec sleep 30"), ("kill", "trap '' TERM; while :; do sleep 1; done")] {
             let begun = folder.path().join(how);
             let script = format!("echo $$ >{}; {last}", begun.display());
@@ -112,7 +113,7 @@ fn a_lock_that_is_taken_away_stops_the_command() {
 
 /// `dss run` of a command that has a child of its own, in another session; and the numbers of both.
 fn start_with_a_far_child(store: &Store, ttl: &str) -> (Child, [u32; 2]) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = TempDir::new().unwrap();
     let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
     let script = format!("echo $$ >{}; setsid sh -c 'echo $$ >{}; sleep 30' & wait", one.display(), two.display());
     let child = start(&store.uri, &["run", "--ttl", ttl, "-l", "drive", "--", "sh", "-c", &script]);
@@ -148,7 +149,7 @@ fn the_command_dies_with_the_one_that_watches_it() {
 #[test]
 fn the_command_is_dead_before_the_lease_of_one_that_was_stopped_ends() {
     each_store(|store| {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let begun = folder.path().join("begun");
         let script = format!("echo $$ >{}; exec sleep 30", begun.display());
         let mut child = start(&store.uri, &["run", "--ttl", "2s", "-l", "drive", "--", "sh", "-c", &script]);
@@ -197,7 +198,7 @@ fn the_examples_of_flock_have_equals() {
         assert_eq!(String::from_utf8_lossy(&output.stdout).lines().last(), Some("under lock"), "{output:?}");
         dss(uri, &["status", "mylock"]).fails(3, "mylock");
         // [ "${FLOCKER}" != "$0" ] && exec env FLOCKER="$0" flock -en "$0" "$0" "$@"
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let path = folder.path().join("script");
         let text = format!(
             "#!/bin/sh\n[ \"$LOCKER\" != \"$0\" ] && exec env LOCKER=\"$0\" {} run -n --lock \"$0\" -- \"$0\" \"$@\"\necho once $1\n",

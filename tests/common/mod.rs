@@ -18,7 +18,7 @@ use std::{
     process, ptr,
     sync::atomic::{AtomicU32, Ordering},
 };
-use tempfile::TempDir;
+use temp_dir::TempDir;
 
 /// An open handle, closed when it is dropped.
 pub struct Dss(dss_handle);
@@ -296,7 +296,7 @@ pub fn kinds() -> Vec<String> {
 }
 
 pub fn fresh(kind: &str) -> Store {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = TempDir::new().unwrap();
     let uri = match kind {
         "sqlite" => format!("sqlite:{}/dss.db", folder.path().display()),
         "memory" => format!("memory:{}", folder.path().display()),

@@ -9,25 +9,24 @@ use crate::{
         name::{LockId, Note, Owner},
         request::{Attempt, Grant, Outcome, Reply, Turn, Wanted},
     },
-    sys::segment,
+    sys::{file_of_test, segment},
 };
 use std::{sync::Arc, thread};
-use tempfile::NamedTempFile;
 
 /// What the processes of a store share.
 struct Shared {
     memory: Part,
-    file: NamedTempFile,
+    file: Box<dyn Fn() -> File>,
 }
 
 fn opened(shared: &Shared) -> Arc<Desks> {
-    let file = shared.file.reopen().unwrap();
+    let file = (shared.file)();
     let mark = mark::Mark::put_on(file.as_raw_fd()).unwrap();
     Arc::new(Desks::open(shared.memory.clone(), &file, mark).unwrap())
 }
 
 fn two() -> (Shared, Arc<Desks>, Arc<Desks>) {
-    let shared = Shared { memory: segment::of_test(LENGTH), file: NamedTempFile::new().unwrap() };
+    let shared = Shared { memory: segment::of_test(LENGTH), file: Box::new(file_of_test()) };
     let (one, other) = (opened(&shared), opened(&shared));
     (shared, one, other)
 }
@@ -309,7 +308,7 @@ fn who_does_not_come_is_told_once() {
 
 #[test]
 fn those_who_came_first_go_first() {
-    let file = Shared { memory: segment::of_test(LENGTH), file: NamedTempFile::new().unwrap() };
+    let file = Shared { memory: segment::of_test(LENGTH), file: Box::new(file_of_test()) };
     let (worker, others) = (opened(&file), [opened(&file), opened(&file), opened(&file)]);
     let mut errands = at_work(&worker);
     others[2].post(&[]);

@@ -97,6 +97,7 @@ fn read_head(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use temp_dir::TempDir;
 
     fn head(application: u32, version: u32) -> Vec<u8> {
         let mut head = vec![0; LENGTH];
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_file_whose_making_was_cut_off_is_empty_if_its_journal_is_there() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let path = folder.path().join("x.db");
         std::fs::write(&path, [0; 8192]).unwrap();
         assert!(matches!(look(&path).unwrap(), Header::Foreign(_)));

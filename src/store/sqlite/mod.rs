@@ -261,6 +261,7 @@ mod tests {
         name::{LockId, Owner, StateKey},
         request::Reply,
     };
+    use temp_dir::TempDir;
 
     /// A store of the first version, with a lock that is held.
     fn first_version(path: &std::path::Path) {
@@ -279,7 +280,7 @@ mod tests {
     /// transaction that writes, and there values were taken for locks.
     #[test]
     fn a_value_can_be_read_after_a_flush_that_failed() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let mut store = Sqlite::open(Place::find(&folder.path().join("x.db"), 0o600).unwrap()).unwrap();
         store.in_doubt = true;
         let get = Request::Get { key: StateKey::new(b"where").unwrap() };
@@ -291,7 +292,7 @@ mod tests {
     /// A process that only lists kept its connection to an index that was removed, and so kept all others out.
     #[test]
     fn a_list_finds_that_the_index_was_removed_and_the_next_one_opens_it_anew() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let path = folder.path().join("x.db");
         let mut store = Sqlite::open(Place::find(&path, 0o600).unwrap()).unwrap();
         std::fs::remove_file(place::side_file(&path, "-shm")).unwrap();
@@ -302,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_store_of_the_first_version_is_brought_up_to_date() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let path = folder.path().join("x.db");
         first_version(&path);
         for _ in 0..2 {

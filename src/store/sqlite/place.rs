@@ -266,10 +266,11 @@ pub(super) fn at(path: &Path, what: &str, error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use temp_dir::TempDir;
 
     #[test]
     fn paths_are_resolved_before_the_file_exists() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let real = folder.path().canonicalize().unwrap();
         std::os::unix::fs::symlink(&real, real.join("link")).unwrap();
         std::os::unix::fs::symlink(real.join("nowhere"), real.join("dangling")).unwrap();
@@ -281,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_second_name_is_refused_while_it_exists() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let path = folder.path().join("x.db");
         let place = Place::find(&path, 0o600).unwrap();
         fs::hard_link(&path, folder.path().join("y.db")).unwrap();

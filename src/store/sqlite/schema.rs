@@ -197,6 +197,7 @@ pub fn too_new(path: &Path, version: u32) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use temp_dir::TempDir;
 
     /// Cargo reads the options from .cargo/config.toml, and does so silently not at all from another folder.
     #[test]
@@ -218,7 +219,7 @@ mod tests {
     fn the_tables_are_made_once() {
         // Another test might put our system calls in place while this connection uses SQLite's.
         super::super::vfs::install().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let path = folder.path().join("x.db");
         for _ in 0..2 {
             let sql = Connection::open(&path).unwrap();

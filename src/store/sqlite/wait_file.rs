@@ -284,6 +284,7 @@ fn is_trusted(found: &Metadata, store: &Metadata) -> bool {
 mod tests {
     use super::*;
     use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+    use temp_dir::TempDir;
 
     fn found(folder: &Path) -> Place {
         Place::find(&folder.join("x.db"), 0o640).unwrap()
@@ -302,7 +303,7 @@ mod tests {
     /// The file was mapped once: who cut it short, or filled the disk under it, ended all who waited.
     #[test]
     fn what_is_done_to_the_content_is_mended() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let mut one = followed(&found(folder.path()));
         for content in [&b""[..], b"nonsense", &[7; 4096]] {
             fs::write(&one.path, content).unwrap();
@@ -319,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_segment_that_nobody_uses_is_made_anew() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let one = followed(&found(folder.path()));
         let former = record(&one);
         drop(one);
@@ -329,7 +330,7 @@ mod tests {
 
     #[test]
     fn two_of_a_store_share_it_and_follow_its_removal() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let (mut one, mut other) = (WaitFile::open(&found(folder.path())), WaitFile::open(&found(folder.path())));
         assert!(one.shared.is_none() && !one.path.exists());
         one.waiters();
@@ -347,7 +348,7 @@ mod tests {
     /// In a folder that all may write to, a stranger's file under this name is not used.
     #[test]
     fn a_file_that_others_could_write_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let place = found(folder.path());
         let path = side_file(&place.path, "-wait");
         fs::write(&path, "").unwrap();

@@ -114,6 +114,7 @@ fn look(side: &Path) -> Result<Option<Identity>, Error> {
 mod tests {
     use super::*;
     use crate::{model::error::Code, store::sqlite::beside::Beside};
+    use temp_dir::TempDir;
 
     /// A file with its side files, as SQLite has them.
     fn found(path: &Path) -> (Place, Files) {
@@ -137,7 +138,7 @@ mod tests {
     #[test]
     fn a_side_file_that_goes_is_seen() {
         for suffix in ["-wal", "-shm"] {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = TempDir::new().unwrap();
             let path = folder.path().join("x.db");
             let mut watch = watching(&found(&path));
             assert_eq!(code(&mut watch), None);
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_happens_to_the_names_is_seen_at_once() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let (path, other) = (folder.path().join("x.db"), folder.path().join("y.db"));
         let place = found(&path);
         for walks_each_time in [false, true] {
@@ -179,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_file_in_its_place_is_seen() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         let path = folder.path().join("x.db");
         let mut watch = watching(&found(&path));
         assert_eq!(code(&mut watch), None);
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_renamed_folder_is_seen() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new().unwrap();
         fs::create_dir(folder.path().join("a")).unwrap();
         let mut watch = watching(&found(&folder.path().join("a/x.db")));
         assert_eq!(code(&mut watch), None);
