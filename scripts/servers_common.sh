@@ -88,9 +88,15 @@ is_running() {
     [ -s "$1/pid" ] && { tr '\0' '\n' <"/proc/$(cat "$1/pid")/cmdline" | grep -qF -- "$1/"; } 2>/dev/null
 }
 
-# One that is just becoming another program has no arguments for a moment.
+# One that is just becoming another program has no arguments, for as long as a busy machine lets it wait: only who has
+# ended, or has other arguments, is gone.
 is_gone() {
-    ! is_running "$1" && sleep 0.02 && ! is_running "$1"
+    ! is_running "$1" || return
+    pid=$(cat "$1/pid" 2>/dev/null) || return 0
+    case $(sed 's/.*) \(.\).*/\1/' "/proc/$pid/stat" 2>/dev/null) in
+    '' | Z | X) return 0 ;;
+    esac
+    [ "$(wc -c <"/proc/$pid/cmdline")" -gt 0 ] 2>/dev/null && ! is_running "$1"
 }
 
 # wait_until SECONDS COMMAND...: looks again and again until the command succeeds; fails when the time is up.

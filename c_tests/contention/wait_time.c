@@ -5,13 +5,16 @@
  * are over twice a second, and so it may be a second there.)
  *
  * The machine may be busy with something else. So it is the median that is within 50 ms, of what as many take that sleep
- * until the same moment and then make one call.
+ * until the same moment and then make one call. Where the library makes more requests to a server than that call, each
+ * of them counts.
  */
 #include "contention.h"
 
 #define LIMIT_S 0.050
 #define LEASE_LIMIT_S (test_store_is("etcd") ? 1.0 : LIMIT_S)
 #define TIMES 5
+/* The most requests that a call makes where another one makes one. */
+#define MORE_REQUESTS 3
 #define LEASES 8
 #define TTL_MS test_ttl_ms(1000)
 /* The clocks of the lease and of this program tick together, but they are read one after the other. */
@@ -103,12 +106,18 @@ static void check_wait(struct dss_handle *handle, int wait_ms)
 
 static void check_no_wait(struct dss_handle *handle)
 {
-    struct figures took = {.count = 0};
+    struct figures took = {.count = 0}, looks = {.count = 0};
 
-    for (int i = 0; i < 20 * TIMES; i++)
+    for (int i = 0; i < 20 * TIMES; i++) {
+        double begin = test_seconds();
+
+        CHECK_RC(dss_lock_status(handle, "held", NULL, NULL), 0);
+        add_figure(&looks, test_seconds() - begin);
         add_figure(&took, refused(handle, 0, -EEXIST));
+    }
     show_ms("without a wait", &took);
-    CHECK(figure_at(&took, 0.5) <= LIMIT_S);
+    show_ms("a look at the lock", &looks);
+    CHECK(figure_at(&took, 0.5) <= LIMIT_S + MORE_REQUESTS * figure_at(&looks, 0.5));
 }
 
 /* ---- A lease that runs out. ---- */
@@ -174,7 +183,7 @@ static void check_leases(struct dss_handle *handle)
     }
     show_ms("after the end of a lease", &late);
     show_ms("of as many that sleep", &asleep);
-    CHECK(figure_at(&late, 0.5) <= LEASE_LIMIT_S + figure_at(&asleep, 0.5));
+    CHECK(figure_at(&late, 0.5) <= LEASE_LIMIT_S + MORE_REQUESTS * figure_at(&asleep, 0.5));
 }
 
 int main(void)
