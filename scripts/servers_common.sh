@@ -80,8 +80,8 @@ launch() {
 # The rest of launch, in the new process. Elsewhere a server has a machine of its own; here it shares one with all that
 # tests it, so it gets processor time first, where the system lets it. (The kernel weighs sessions first, then processes.)
 serve() {
-    { echo -10 >/proc/self/autogroup || true; } 2>/dev/null
-    renice -n -10 $$ >/dev/null 2>&1 || true
+    { echo -5 >/proc/self/autogroup || true; } 2>/dev/null
+    renice -n -5 $$ >/dev/null 2>&1 || true
     echo $$ >"$1/pid.new" && mv "$1/pid.new" "$1/pid" && cd "$1" && shift && exec_as_server "$@"
 }
 

@@ -14,7 +14,7 @@ rust_tests() {
 }
 
 c_tests() {
-    ctest --test-dir "$c_tests" -j "$((jobs * 4))" --output-on-failure
+    ctest --test-dir "$c_tests" -j "$((jobs * 3))" --output-on-failure
 }
 
 echo "Testing libdss on the stores: $DSS_TEST_STORES"

@@ -240,6 +240,17 @@ static void replace(struct dss_handle *handle, struct worker *worker)
     start(worker);
 }
 
+/* For a random time, but not until the work is done before there were enough kills. */
+static void pause_before_kill(unsigned *seed)
+{
+    struct timespec moment = {0, 1000000};
+    int most = atomic_load(&scene->grants) + grants_in_all() / (2 * WORKERS);
+    double end = test_seconds() + rand_r(seed) % KILL_EVERY_US / 1e6;
+
+    while (test_seconds() < end && atomic_load(&scene->grants) < most)
+        nanosleep(&moment, NULL);
+}
+
 static void one_opening(int number)
 {
     unsigned seed = (unsigned)number + 1;
@@ -253,7 +264,7 @@ static void one_opening(int number)
     for (int i = 0; i < WORKERS; i++)
         start(&workers[i]);
     while (atomic_load(&scene->grants) < end) {
-        pause_at_random(&seed, KILL_EVERY_US);
+        pause_before_kill(&seed);
         replace(&handle, &workers[rand_r(&seed) % WORKERS]);
     }
     for (int i = 0; i < WORKERS; i++)

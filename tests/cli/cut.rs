@@ -123,7 +123,7 @@ fn start(uri: &str, count: usize, folder: &Path) -> Vec<(Child, PathBuf)> {
         let path = folder.join(number.to_string());
         let (id, script) =
             (format!("drive {number}"), format!("echo $$ >{}; while :; do sleep 0.05; done", path.display()));
-        let run = ["--timeout", "1s", "run", "--ttl", TTL, "-l", &id, "--", "sh", "-c", &script];
+        let run = ["--timeout", "5s", "run", "--ttl", TTL, "-l", &id, "--", "sh", "-c", &script];
         let child = command(uri, &run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         (child, path)
     };
