@@ -4,7 +4,6 @@
  * A list is a second connection of the process to the file. Whoever unlocks a byte of the file's locks for one of the
  * two connections must not unlock the other's: then another process believes that nobody reads the snapshot any more,
  * writes over it, and the list shows what never was; or two of them write at once, and a lock is granted twice.
- * (Elsewhere the library joins two unlocks into one call, with all that lies between: file_locks.rs.)
  */
 #include "contend.h"
 #include "host_sqlite.h"

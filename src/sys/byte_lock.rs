@@ -31,6 +31,12 @@ pub fn unlock(file: Marked, byte: libc::off_t) {
     let _ = try_set(file, byte_of(libc::F_UNLCK, byte));
 }
 
+/// Gives up all locks on the file.
+pub fn unlock_all(file: Marked) {
+    // A length of 0 reaches to the end of the file.
+    let _ = try_set(file, span_of(libc::F_UNLCK, 0, 0));
+}
+
 fn try_set(file: Marked, lock: libc::flock) -> io::Result<bool> {
     let mut lock = file.mark.relative(&lock);
     // SAFETY: the argument is what the command wants.

@@ -34,7 +34,7 @@ fn open() -> MutexGuard<'static, Vec<(Serial, Descriptor)>> {
 }
 
 /// Does something that opens descriptors of its own, with 0 to 2 taken: a daemon may have closed these, and others write to them.
-#[cfg(any(feature = "postgres", feature = "etcd"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "etcd"))]
 pub fn opening<T>(open: impl FnOnce() -> T) -> T {
     let taken: Vec<Descriptor> = std::iter::from_fn(take_standard).collect();
     let opened = open();
@@ -44,7 +44,7 @@ pub fn opening<T>(open: impl FnOnce() -> T) -> T {
 
 /// Takes one of 0 to 2 that is free, by a socket, whose identity differs from what the host may put
 /// in its place meanwhile.
-#[cfg(any(feature = "postgres", feature = "etcd"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "etcd"))]
 fn take_standard() -> Option<Descriptor> {
     // SAFETY: takes numbers. Without a socket things are left as they are.
     let taken =

@@ -22,14 +22,14 @@ pub mod socket;
 
 use std::{
     ffi::{CStr, CString, OsString},
-    fs::{File, Metadata},
+    fs::{File, Metadata, Permissions},
     io,
     mem::{ManuallyDrop, MaybeUninit},
     os::{
         fd::{AsRawFd, FromRawFd, RawFd},
         unix::{
             ffi::{OsStrExt, OsStringExt},
-            fs::MetadataExt,
+            fs::{MetadataExt, PermissionsExt},
         },
     },
     path::Path,
@@ -165,17 +165,16 @@ fn opened(fd: RawFd) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
+/// Opens a file that is there.
+pub fn open(path: &Path, flags: libc::c_int) -> io::Result<File> {
+    let path = c_path(path)?;
+    // SAFETY: the path ends with NUL.
+    opened(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) })
+}
+
 /// Opens a file that anybody may have put there: a pipe or a terminal in its place neither blocks nor becomes ours.
 pub fn open_for_reading(path: &Path) -> io::Result<File> {
-    let path = c_path(path)?;
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
-    // SAFETY: the path ends with NUL.
-    let fd = above_standard(unsafe { libc::open(path.as_ptr(), flags) });
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: just opened, and nobody else's.
-    Ok(unsafe { File::from_raw_fd(fd) })
+    open(path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY)
 }
 
 /// Keeps a file's inode from being used again for another file, without opening it: closing an O_PATH descriptor drops
@@ -218,18 +217,21 @@ impl Drop for Pin {
     }
 }
 
-/// Makes an empty file of exactly this mode, whatever the umask, without ever opening it: a close(2) would drop the
-/// locks that other code of this process may hold on it. Nobody sees it with another mode: it gets its name last. False
-/// if there is something of that name already.
+/// Makes an empty file of exactly this mode, whatever the umask. Nobody sees it with another mode, or
+/// has locks on it that a close(2) would drop: it gets its name last. False if there is something of
+/// that name already.
 pub fn make_file(path: &Path, mode: u32) -> io::Result<bool> {
     let unfinished = path.with_file_name(format!(".dss-{:016x}.new", u64::from_ne_bytes(random_bytes()?)));
     let (name, path) = (c_path(&unfinished)?, c_path(path)?);
-    // SAFETY: the paths end with NUL.
-    let made = unsafe {
-        checked(libc::mknod(name.as_ptr(), libc::S_IFREG | mode, 0))
-            .and_then(|()| set_mode(&name, mode))
-            .and_then(|()| give_name(&name, &path))
+    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: the path ends with NUL.
+    let file = opened(unsafe { libc::open(name.as_ptr(), flags, mode) });
+    let set_mode = |file: File| match crate::mutant::on("umask") {
+        true => Ok(()),
+        false => file.set_permissions(Permissions::from_mode(mode)),
     };
+    // SAFETY: the paths end with NUL.
+    let made = file.and_then(set_mode).and_then(|()| unsafe { give_name(&name, &path) });
     if made.is_err() {
         // SAFETY: as above. What can't be removed is empty and disturbs nobody.
         unsafe { libc::unlink(name.as_ptr()) };
@@ -239,15 +241,6 @@ pub fn make_file(path: &Path, mode: u32) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Whatever the umask.
-fn set_mode(path: &CStr, mode: u32) -> io::Result<()> {
-    if crate::mutant::on("umask") {
-        return Ok(());
-    }
-    // SAFETY: the path ends with NUL.
-    checked(unsafe { libc::fchmodat(libc::AT_FDCWD, path.as_ptr(), mode, libc::AT_SYMLINK_NOFOLLOW) })
 }
 
 /// Renames without ever replacing; where the file system can't do that in one step, by a second name for a moment.

@@ -1,21 +1,11 @@
 //! Files that we open ourselves, beside those that SQLite opens.
 
 use super::{
-    descriptors::{self, Descriptor},
-    vfs::{close_ours, open_file, our_close},
+    descriptors::Descriptor,
+    system_calls::{close_file, close_own},
 };
-use crate::sys::inherited;
-use std::{
-    ffi::{CString, c_int},
-    fs::File,
-    io,
-    mem::ManuallyDrop,
-    os::{
-        fd::{AsRawFd, FromRawFd},
-        unix::ffi::OsStrExt,
-    },
-    path::Path,
-};
+use crate::sys::{self, inherited};
+use std::{ffi::c_int, fs::File, io, mem::ManuallyDrop, os::fd::AsRawFd, path::Path};
 
 /// A file that we open beside SQLite, as it would. Closing it takes away no lock that the host's own SQLite has on it.
 pub struct Beside {
@@ -29,15 +19,12 @@ pub struct Beside {
 
 impl Beside {
     pub fn open(path: &Path, flags: c_int) -> io::Result<Beside> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
-        // SAFETY: the path ends with NUL.
-        let fd = unsafe { open_file(path.as_ptr(), flags | libc::O_NOFOLLOW, 0) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just opened, and nobody else's.
-        let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
-        Ok(Beside { file, host_may_lock: true, descriptor: descriptors::entered(fd), noted: None })
+        let file = sys::open(path, flags | libc::O_NOFOLLOW)?;
+        let descriptor = match Descriptor::of(file.as_raw_fd()) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => None,
+            marked => Some(marked?),
+        };
+        Ok(Beside { file: ManuallyDrop::new(file), host_may_lock: true, descriptor, noted: None })
     }
 
     /// The same for a file that only libdss uses. It is closed without a look for the host's locks, which costs
@@ -71,17 +58,14 @@ impl Beside {
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        let fd = self.file.as_raw_fd();
-        if self.noted.is_none_or(inherited::is_ours) {
-            // The file is dropped here alone, so the descriptor is closed once.
-            if self.host_may_lock {
-                // SAFETY: as said above.
-                unsafe { our_close(fd) };
-            } else {
-                close_ours(fd);
-            }
-        } else {
-            descriptors::leave(fd);
+        if self.noted.is_some_and(|noted| !inherited::is_ours(noted)) {
+            return;
+        }
+        match &self.descriptor {
+            Some(file) if self.host_may_lock => drop(close_file(*file)),
+            Some(file) => drop(close_own(file)),
+            // SAFETY: the file is dropped here alone, and once.
+            None => unsafe { ManuallyDrop::drop(&mut self.file) },
         }
     }
 }

@@ -3,9 +3,8 @@
 mod transaction;
 
 use super::{
-    descriptors::{self, Identity},
+    descriptors::Identity,
     errors::Failure,
-    file_locks::Joined,
     files::{Agreement, Files},
     log,
     opening::{make_alone, open_sql},
@@ -115,8 +114,8 @@ impl Connection {
         log::refuse_invalid(place).map_err(Fault::Failed)?;
         let making = make_alone(place, &path)?;
         let agreement = Agreement::seek(place)?;
-        let (sql, opened) = descriptors::record(|| open_sql(place, &path));
-        let (sql, files) = (sql?, Files::of(&opened, place)?);
+        let sql = open_sql(place, &path)?;
+        let files = Files::of(&sql, place)?;
         agreement.join(&files)?;
         // A process that was killed may have left commits in the log that it had not flushed: no answer rests on them before.
         vfs::flush_log(&sql).map_err(|error| {
@@ -157,9 +156,9 @@ impl Connection {
 
     /// Whether the log has lost what is nowhere else. Then no process is to use the store any more.
     fn notices_cut_log(&self) -> bool {
-        let is_cut = !log::is_whole(&self.files);
+        let is_cut = !log::is_whole(&self.files.log, &self.files.index);
         if is_cut {
-            log::invalidate(self.files.log.marked.fd);
+            log::invalidate(&self.files.log);
         }
         is_cut
     }
@@ -203,10 +202,8 @@ impl Connection {
         }
     }
 
-    /// Reads, each in a snapshot of its own, without any lock that a writer needs. With `alone` the process has no other
-    /// connection to the file.
-    pub fn read(&mut self, batch: &[&Request], alone: bool) -> Result<Vec<Outcome>, Fault> {
-        let _joined = alone.then(Joined::begin);
+    /// Reads, each in a snapshot of its own, without any lock that a writer needs.
+    pub fn read(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
         let looked = self.look_at_index();
         let answers: Result<Vec<Outcome>, Stop> =
             looked.and_then(|()| batch.iter().map(|request| self.read_one(request)).collect());

@@ -1,6 +1,6 @@
 //! From SQLite's codes to ours: one table.
 
-use super::{log, vfs};
+use super::{log, vfs::log_file::CUT_LOG};
 use crate::{
     model::error::{Code, Error},
     store::Fault,
@@ -52,7 +52,6 @@ impl Failure {
     fn new(extended: i32, errno: i32, said: String) -> Failure {
         // SQLite notes the errno for these two alone; with any other code it is an old one.
         let noted = matches!(extended & 0xff, ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN);
-        let errno = if errno == vfs::UNREAD { libc::EIO } else { errno };
         Failure { extended, errno: if noted { errno } else { 0 }, said, at_commit: false }
     }
 
@@ -63,7 +62,7 @@ impl Failure {
 
     /// As a fault of the whole batch, in a text that names the file.
     pub fn fault(&self, path: &str) -> Fault {
-        if self.errno == vfs::CUT_LOG {
+        if self.errno == CUT_LOG {
             return Fault::Failed(log::lost(path));
         }
         match fault_of(self.extended, self.errno, &format!("{path}: {}", self.said)) {

@@ -8,8 +8,9 @@
 
 use super::{
     beside::Beside,
-    descriptors::{self, Descriptor, Identity, PathHash},
+    descriptors::{Descriptor, Identity},
     place::{self, PathText, Place, identity, side_file},
+    vfs,
 };
 use crate::{
     model::error::{Code, Error},
@@ -17,7 +18,8 @@ use crate::{
     store::Fault,
     sys::{byte_lock, mark::Marked},
 };
-use std::{fs, io, ops::Range, os::unix::ffi::OsStrExt, path::Path};
+use rusqlite::Connection as Sql;
+use std::{fs, io, ops::Range, path::Path};
 
 /// What SQLite has open.
 #[derive(Clone, Copy, Debug)]
@@ -27,28 +29,20 @@ pub struct Files {
 }
 
 impl Files {
-    /// Of what SQLite has opened for a connection. It has one index for all connections of a process.
-    pub fn of(opened: &[Descriptor], place: &Place) -> Result<Files, Fault> {
-        let find = |suffix| {
-            let path = side_file(&place.path, suffix);
-            let hash = PathHash::of(path.as_os_str().as_bytes());
-            let last = opened.iter().rev().find(|descriptor| descriptor.path == hash).copied();
-            last.or_else(|| descriptors::find_file(hash, identity(&path)?))
-        };
-        match (find("-wal"), find("-shm")) {
-            (Some(log), Some(index)) => Ok(Files { log, index }),
-            _ => {
-                let path = place.path.shown();
-                let text = format!("{path}: SQLite has not opened a log and an index: is the store in WAL mode?");
-                Err(Fault::Failed(Error::new(Code::NotAStore, text)))
-            }
-        }
+    /// Of what SQLite has opened for a connection.
+    pub fn of(sql: &Sql, place: &Place) -> Result<Files, Fault> {
+        let opened = vfs::log_and_index(sql).map(|(log, index)| Files { log, index });
+        opened.ok_or_else(|| {
+            let path = place.path.shown();
+            let text = format!("{path}: SQLite has not opened a log and an index: is the store in WAL mode?");
+            Fault::Failed(Error::new(Code::NotAStore, text))
+        })
     }
 
     /// Whether the index still has a length that SQLite gives it. Memory that was cut off ends the process that uses it.
     pub fn index_is_whole(&self) -> bool {
         // One that the host has closed is found out by what comes next.
-        !self.index.is_ours() || descriptors::length(self.index.marked.fd).is_none_or(is_whole_length)
+        !self.index.is_ours() || self.index.length().is_none_or(is_whole_length)
     }
 
     fn byte(&self) -> libc::off_t {

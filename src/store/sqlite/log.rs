@@ -10,8 +10,7 @@
 
 use super::{
     beside::Beside,
-    descriptors,
-    files::Files,
+    descriptors::Descriptor,
     place::{PathText, Place, side_file},
     schema,
 };
@@ -22,7 +21,7 @@ use crate::{
 use std::{
     cell::Cell,
     io::{self, ErrorKind},
-    os::{fd::RawFd, unix::fs::FileExt},
+    os::unix::fs::FileExt,
 };
 
 pub const FRAME_HEADER: usize = 24;
@@ -59,24 +58,24 @@ pub enum Before {
 }
 
 /// To be asked before a frame with this header is written at this place.
-pub fn before(fd: RawFd, frame: &[u8; FRAME_HEADER], offset: u64) -> io::Result<Before> {
+pub fn before(log: &Descriptor, frame: &[u8; FRAME_HEADER], offset: u64) -> io::Result<Before> {
     if !BEGINS.replace(false) {
         return Ok(Before::Own);
     }
     let mut salts = Salts::default();
     salts.copy_from_slice(&frame[SALTS_OF_FRAME..SALTS_OF_FRAME + size_of::<Salts>()]);
-    let mut is_there = ends_with(fd, offset, schema::PAGE_BYTES, salts)?;
+    let mut is_there = ends_with(log, offset, schema::PAGE_BYTES, salts)?;
     if !is_there
         && !mutant::on("other_page_size")
-        && let Some(page_bytes) = other_page_bytes(fd)?
+        && let Some(page_bytes) = other_page_bytes(log)?
     {
-        is_there = ends_with(fd, offset, page_bytes, salts)?;
+        is_there = ends_with(log, offset, page_bytes, salts)?;
     }
     Ok(if is_there || mutant::on("cut_log") { Before::Last } else { Before::Missing })
 }
 
 /// Whether the log has a frame with these salts, or its header, right before this place.
-fn ends_with(fd: RawFd, end: u64, page_bytes: usize, salts: Salts) -> io::Result<bool> {
+fn ends_with(log: &Descriptor, end: u64, page_bytes: usize, salts: Salts) -> io::Result<bool> {
     const LONGEST: usize = FRAME_HEADER + schema::PAGE_BYTES;
     let length = if end == LOG_HEADER {
         (LOG_HEADER - SALTS_OF_LOG) as usize
@@ -92,13 +91,13 @@ fn ends_with(fd: RawFd, end: u64, page_bytes: usize, salts: Salts) -> io::Result
             &mut long[..]
         }
     };
-    Ok(descriptors::read_at(fd, found, begin)? && found.starts_with(&salts))
+    Ok(log.read_at(found, begin)? && found.starts_with(&salts))
 }
 
 /// The size of a page, as the log's header says, where it is not the usual one.
-fn other_page_bytes(fd: RawFd) -> io::Result<Option<usize>> {
+fn other_page_bytes(log: &Descriptor) -> io::Result<Option<usize>> {
     let mut bytes = [0; 4];
-    let is_read = descriptors::read_at(fd, &mut bytes, PAGE_SIZE_OF_LOG)?;
+    let is_read = log.read_at(&mut bytes, PAGE_SIZE_OF_LOG)?;
     let size = u32::from_be_bytes(bytes) as usize;
     let is_other = size != schema::PAGE_BYTES && size.is_power_of_two() && (512..=65536).contains(&size);
     Ok((is_read && is_other).then_some(size))
@@ -111,9 +110,9 @@ struct Index([u8; 2 * Index::HEADER + 4]);
 impl Index {
     const HEADER: usize = 48;
 
-    fn read(fd: RawFd) -> Option<Index> {
+    fn read(index: &Descriptor) -> Option<Index> {
         let mut bytes = [0; 2 * Index::HEADER + 4];
-        let is_read = descriptors::read_at(fd, &mut bytes, 0).unwrap_or(false);
+        let is_read = index.read_at(&mut bytes, 0).unwrap_or(false);
         // While it is changed the two are not the same.
         (is_read && bytes[..Index::HEADER] == bytes[Index::HEADER..2 * Index::HEADER]).then_some(Index(bytes))
     }
@@ -152,19 +151,18 @@ impl Index {
 }
 
 /// Whether the last frame that the index knows of is in the log, as far as that can be told.
-pub fn is_whole(files: &Files) -> bool {
+pub fn is_whole(log: &Descriptor, index: &Descriptor) -> bool {
     /// Others may append meanwhile, or begin the log anew.
     const LOOKS: u32 = 100;
-    let (log, index) = (files.log, files.index);
     for _ in 0..LOOKS {
-        let before = (log.is_ours() && index.is_ours()).then(|| Index::read(index.marked.fd)).flatten();
+        let before = (log.is_ours() && index.is_ours()).then(|| Index::read(index)).flatten();
         let Some(before) = before.filter(Index::is_made) else { return true };
         if before.frames() <= before.frames_in_database()
-            || ends_with(log.marked.fd, before.end_of_log(), before.page_bytes(), before.salts()).unwrap_or(true)
+            || ends_with(log, before.end_of_log(), before.page_bytes(), before.salts()).unwrap_or(true)
         {
             return true;
         }
-        if Index::read(index.marked.fd).is_some_and(|after| after.0 == before.0) {
+        if Index::read(index).is_some_and(|after| after.0 == before.0) {
             return mutant::on("cut_log_at_close");
         }
     }
@@ -172,8 +170,9 @@ pub fn is_whole(files: &Files) -> bool {
 }
 
 /// Writes into the log that it has lost what was in it: no process opens the store from then on.
-pub fn invalidate(fd: RawFd) {
-    descriptors::write_and_flush(fd, INVALID, 0);
+pub fn invalidate(log: &Descriptor) {
+    // As far as the system lets it.
+    let _ = log.write_at(INVALID, 0).and_then(|()| log.flush());
 }
 
 /// Fails if the log has been invalidated.

@@ -8,8 +8,6 @@ mod descriptors;
 #[allow(unsafe_code)]
 pub mod errors;
 pub mod examine;
-#[allow(unsafe_code)]
-mod file_locks;
 mod files;
 mod header;
 mod log;
@@ -25,6 +23,8 @@ mod schema;
 mod statement;
 #[allow(unsafe_code)]
 mod statements;
+#[allow(unsafe_code)]
+mod system_calls;
 mod values;
 #[allow(unsafe_code)]
 mod vfs;
@@ -149,12 +149,12 @@ impl Sqlite {
     }
 
     fn do_batch(&mut self, batch: &[&Request]) -> Result<Vec<Outcome>, Fault> {
-        let (in_doubt, alone) = (self.in_doubt, self.readers.is_empty() || mutant::on("joined_alone"));
+        let in_doubt = self.in_doubt;
         if !in_doubt && !batch.is_empty() && batch.iter().all(|request| request.is_read()) {
-            return self.connection().map_err(after_init)?.read(batch, alone);
+            return self.connection().map_err(after_init)?.read(batch);
         }
         let mut errands = Errands::of(self.wait_file.desks());
-        let result = self.connection().map_err(after_init)?.write(batch, in_doubt, alone, &mut errands);
+        let result = self.connection().map_err(after_init)?.write(batch, in_doubt, &mut errands);
         match &result {
             Ok(_) => {
                 self.in_doubt = false;

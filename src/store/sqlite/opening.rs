@@ -4,19 +4,22 @@ use super::{
     beside::Beside,
     connection::Stop,
     errors::Failure,
-    file_locks,
     header::{self, Header},
     place::{self, PathText, Place},
-    schema,
+    schema, vfs,
 };
 use crate::{
     model::error::{Code, Error},
     mutant,
     store::Fault,
-    sys,
+    sys::{self, byte_lock},
 };
-use rusqlite::{Connection as Sql, FileControl, OpenFlags};
+use rusqlite::{Connection as Sql, FileControl};
 use std::io;
+
+/// A byte whose lock is the right to make a store of an empty file. SQLite never locks it, far
+/// behind the end of any file.
+const MAKING: libc::off_t = 1 << 62;
 
 /// Of the processes that find a file in which no store is ready, one makes it, and the others wait: if all of them tried
 /// at once, each would have the file locked for another's commit. The right ends when what is returned is dropped.
@@ -26,7 +29,8 @@ pub fn make_alone(place: &Place, path: &str) -> Result<Option<Beside>, Fault> {
         return Ok(None);
     }
     let beside = Beside::open(&place.path, libc::O_RDWR).map_err(failed)?;
-    if file_locks::may_make(&beside).map_err(failed)? {
+    let file = beside.descriptor().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+    if byte_lock::try_lock(file.marked, MAKING).map_err(failed)? {
         // One who was killed while it took back an unfinished store has left an empty file, of which the disk may not know yet. For
         // SQLite its journal is of no use then: it removes it, and after a power cut the pages are there again without it.
         if !mutant::on("unflushed_file") {
@@ -62,9 +66,7 @@ fn admit(sql: &Sql, place: &Place, path: &str) -> Result<(), Stop> {
 
 /// Opens the file in SQLite, and has it open the log and the index.
 pub fn open_sql(place: &Place, path: &str) -> Result<Sql, Fault> {
-    // The file exists: SQLite must never make one in its place, nor follow a link to another.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let sql = Sql::open_with_flags(&place.path, flags).map_err(|error| not_opened(&error, place, path))?;
+    let sql = vfs::connect(&place.path).map_err(|error| not_opened(&error, place, path))?;
     admit(&sql, place, path).map_err(|stop| seen_anew(stop.fault(path), place))?;
     Ok(sql)
 }

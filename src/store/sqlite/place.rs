@@ -15,7 +15,10 @@ use std::{
     ffi::OsStr,
     fs::{self, File, Metadata, TryLockError},
     io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, lchown},
+    },
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -214,6 +217,19 @@ pub fn side_file(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// Makes such a file if it is not there, for those who may use the database.
+pub fn make_side_file(database: &Path, suffix: &str) -> io::Result<()> {
+    let path = side_file(database, suffix);
+    if look(&path)?.is_none() {
+        let found = fs::symlink_metadata(database)?;
+        if sys::make_file(&path, found.mode() & 0o777)? {
+            // It belongs to whom the database belongs to, where we may give it away.
+            let _ = lchown(&path, Some(found.uid()), Some(found.gid()));
+        }
+    }
+    Ok(())
 }
 
 /// A path as part of a text.

@@ -5,11 +5,12 @@
 //! keeps the locks of the file with the first one; and where a process forks, it is closed with it.
 
 use super::{
-    descriptors::{self, Descriptor, Identity, PathHash},
+    descriptors::{self, Identity},
     errors::Failure,
     place::{PathText, Place, side_file},
     rows, schema,
     statement::{Row, Statement, Value},
+    vfs,
 };
 use crate::{
     clock::LeaseClock,
@@ -22,10 +23,9 @@ use crate::{
     mutant,
     store::{Fault, Found, PAGE_ITEMS, PAGE_LOOKS, Pages, Scan},
 };
-use rusqlite::{Connection as Sql, OpenFlags};
+use rusqlite::Connection as Sql;
 use std::{
-    os::unix::ffi::OsStrExt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Instant,
 };
 
@@ -49,18 +49,6 @@ fn locked(slot: &Slot) -> MutexGuard<'_, Option<Reader>> {
 pub struct Readers(Vec<Weak<Mutex<Option<Reader>>>>);
 
 impl Readers {
-    /// Whether no list is open, so that the process's locks on the file are those of one connection.
-    pub fn is_empty(&mut self) -> bool {
-        self.0.retain(|reader| match reader.upgrade().as_ref().map(|slot| slot.try_lock()) {
-            None => false,
-            // Its page is just being read.
-            Some(Err(TryLockError::WouldBlock)) => true,
-            Some(Err(TryLockError::Poisoned(slot))) => slot.get_ref().is_some(),
-            Some(Ok(slot)) => slot.is_some(),
-        });
-        self.0.is_empty()
-    }
-
     /// Cuts all of them short.
     pub fn close(&mut self) {
         self.0.drain(..).filter_map(|reader| reader.upgrade()).for_each(|slot| drop(locked(&slot).take()));
@@ -89,22 +77,19 @@ impl Readers {
     /// With the log that the writing connection has: SQLite opens the file that has its name now.
     fn open(&mut self, place: &Place, log: Identity, text: &str, from: &[u8]) -> Result<Open, Fault> {
         let path = place.path.shown();
-        let (reader, opened) = descriptors::record(|| begin(place, &path, text, from));
-        let name = side_file(&place.path, "-wal");
-        let hash = PathHash::of(name.as_os_str().as_bytes());
-        let is_other_log = |descriptor: &Descriptor| descriptor.path == hash && descriptor.identity != log;
-        if opened.iter().any(is_other_log) {
-            place.moved(&name).map_err(Fault::Failed)?;
+        let reader = begin(place, &path, text, from)?;
+        if vfs::log_and_index(&reader.sql).is_some_and(|(own, _)| own.identity != log) {
+            place.moved(&side_file(&place.path, "-wal")).map_err(Fault::Failed)?;
         }
-        let slot = Arc::new(Mutex::new(Some(reader?)));
+        let slot = Arc::new(Mutex::new(Some(reader)));
+        self.0.retain(|reader| reader.strong_count() > 0);
         self.0.push(Arc::downgrade(&slot));
         Ok(Open { slot, path })
     }
 }
 
 fn begin(place: &Place, path: &str, text: &str, from: &[u8]) -> Result<Reader, Fault> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let sql = Sql::open_with_flags(&place.path, flags).map_err(|error| Failure::at_open(&error).fault(path))?;
+    let sql = vfs::connect(&place.path).map_err(|error| Failure::at_open(&error).fault(path))?;
     schema::configure_reader(&sql).map_err(|error| Failure::on(&sql, &error).fault(path))?;
     Reader::begin(sql, text, from).map_err(|failure| failure.fault(path))
 }

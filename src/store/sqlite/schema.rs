@@ -98,15 +98,14 @@ pub fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {
 
 pub const PAGE_BYTES: usize = 1024;
 
-/// Small pages ([`PAGE_BYTES`]), since each commit writes and sums up whole ones. A short log, since SQLite walks a chain of all of a
-/// page's versions in it at each commit: with 1000 pages, its default, that is a quarter of a commit's instructions. No page goes
-/// into the log before the commit, or SQLite would write frames anew.
+/// Small pages ([`PAGE_BYTES`]), since each commit writes and sums up whole ones. A short log, since
+/// SQLite walks a chain of all of a page's versions in it at each commit: with 1000 pages, its
+/// default, that is a quarter of a commit's instructions.
 const PRAGMAS: &str = "
     PRAGMA page_size = 1024;
     PRAGMA wal_autocheckpoint = 300;
     PRAGMA journal_size_limit = 4194304;
     PRAGMA cache_size = -4096;
-    PRAGMA cache_spill = OFF;
     PRAGMA mmap_size = 0;
     PRAGMA temp_store = MEMORY;
     PRAGMA trusted_schema = OFF;

@@ -15,7 +15,6 @@ use crate::{
         sqlite::{
             descriptors,
             errors::Failure,
-            file_locks::Joined,
             log,
             rows::{self, Lease},
             statement::Value,
@@ -36,14 +35,7 @@ const LONGEST_COMMIT: Duration = Duration::from_micros(400);
 impl Connection {
     /// One transaction for the whole batch, and for what other processes have left. With `always` it writes, and so flushes,
     /// even if the batch changes nothing.
-    pub fn write(
-        &mut self,
-        batch: &[&Request],
-        always: bool,
-        alone: bool,
-        errands: &mut Errands,
-    ) -> Result<Vec<Outcome>, Fault> {
-        let _joined = alone.then(Joined::begin);
+    pub fn write(&mut self, batch: &[&Request], always: bool, errands: &mut Errands) -> Result<Vec<Outcome>, Fault> {
         match self.transact(batch, always, errands) {
             Ok(outcomes) => Ok(outcomes),
             Err(stop) => {
