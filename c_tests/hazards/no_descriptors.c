@@ -38,12 +38,23 @@ static int count_descriptors(void)
     return count;
 }
 
-/* None was lost since there were so many; connections to a server come and go. */
-static void check_descriptors(int before, int connections)
+static int none_was_lost(int before, int connections)
 {
     int now = count_descriptors();
 
-    CHECK(test_store_is_server() ? now <= before + connections : now == before);
+    return test_store_is_server() ? now <= before + connections : now == before;
+}
+
+/*
+ * None was lost since there were so many. Connections to a server come and go, and the library's own thread opens and
+ * closes files meanwhile.
+ */
+static void check_descriptors(int before, int connections)
+{
+    double begun = test_seconds();
+
+    while (!none_was_lost(before, connections))
+        CHECK(test_seconds() - begun < 10);
 }
 
 static int taken[DESCRIPTORS], taken_count;

@@ -32,23 +32,16 @@ impl NameEvents {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the descriptor was just opened, and is nobody else's.
-        let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
-        let events = NameEvents { file, watched_inode };
+        let file = unsafe { File::from_raw_fd(fd) };
         let moves = libc::IN_MOVE_SELF | libc::IN_DELETE_SELF | libc::IN_DONT_FOLLOW;
-        events.add(path, moves | libc::IN_ATTRIB)?;
-        path.ancestors().skip(1).try_for_each(|folder| events.add(folder, moves))?;
-        Ok(events)
+        add(&file, path, moves | libc::IN_ATTRIB)?;
+        path.ancestors().skip(1).try_for_each(|folder| add(&file, folder, moves))?;
+        Ok(NameEvents { file: ManuallyDrop::new(file), watched_inode })
     }
 
     /// Watches another file's name too.
     pub fn also(&self, path: &Path) -> io::Result<()> {
-        self.add(path, libc::IN_MOVE_SELF | libc::IN_DELETE_SELF | libc::IN_DONT_FOLLOW | libc::IN_ATTRIB)
-    }
-
-    fn add(&self, path: &Path, events: u32) -> io::Result<()> {
-        let path = c_path(path)?;
-        // SAFETY: the path ends with NUL.
-        checked(unsafe { libc::inotify_add_watch(self.file.as_raw_fd(), path.as_ptr(), events) }.min(0))
+        add(&self.file, path, libc::IN_MOVE_SELF | libc::IN_DELETE_SELF | libc::IN_DONT_FOLLOW | libc::IN_ATTRIB)
     }
 
     /// Whether there was an event; an error if the descriptor is lost. The kernel queues an event before the call that
@@ -75,6 +68,12 @@ impl NameEvents {
         fs::read_to_string(format!("/proc/self/fdinfo/{}", self.file.as_raw_fd()))
             .is_ok_and(|info| info.lines().any(|line| line.starts_with("inotify ") && line.contains(&watch)))
     }
+}
+
+fn add(file: &File, path: &Path, events: u32) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: the path ends with NUL.
+    checked(unsafe { libc::inotify_add_watch(file.as_raw_fd(), path.as_ptr(), events) }.min(0))
 }
 
 impl Drop for NameEvents {
