@@ -15,7 +15,11 @@ pub fn die_now_and_then(names: [&str; 2]) {
     use std::sync::atomic::{AtomicU32, Ordering};
     static TIMES: AtomicU32 = AtomicU32::new(0);
     if names.into_iter().any(on) && TIMES.fetch_add(1, Ordering::Relaxed) % 50 == std::process::id() % 50 {
-        crate::sys::end_at_once();
+        // SAFETY: has no preconditions.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::kill(libc::getpid(), libc::SIGKILL)
+        };
     }
 }
 

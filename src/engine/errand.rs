@@ -9,7 +9,7 @@ use crate::{
         request::{Reply, Request},
     },
     store::{
-        Fault,
+        contract::Fault,
         desks::{Answer, Desks, Look, PATIENCE},
     },
 };

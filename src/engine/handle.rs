@@ -17,7 +17,7 @@ use crate::{
         uri::Uri,
     },
     mutant,
-    store::{Missing, Place},
+    store::{contract::Missing, open::Place},
     sys::{
         self,
         doorbell::{self, Address},

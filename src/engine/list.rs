@@ -14,7 +14,7 @@ use crate::{
         name::LockId,
         state::KeyInfo,
     },
-    store::{Fault, Found, Pages, Scan, Snapshot, Store},
+    store::contract::{Fault, Found, Pages, Scan, Snapshot, Store},
 };
 use std::time::Instant;
 

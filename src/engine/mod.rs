@@ -21,7 +21,12 @@ mod wait;
 
 use crate::{
     clock,
-    store::{Fault, Remote, Store, news::News, pulse::Pulse, waiters::Waiters},
+    store::{
+        contract::{Fault, Remote, Store},
+        news::News,
+        pulse::Pulse,
+        waiters::Waiters,
+    },
 };
 use attempt::GivenUp;
 pub use calls::Granted;

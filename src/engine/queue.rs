@@ -14,8 +14,8 @@ use crate::{
         error::Error,
         request::{Outcome, Request},
     },
-    store::{Fault, desks::Desks},
-    sys::futex::{Bell, Bells},
+    store::{contract::Fault, desks::Desks},
+    sys::futex::{Bell, Group},
 };
 use std::{
     collections::VecDeque,
@@ -33,21 +33,9 @@ const BATCH_VALUES_MAX: usize = 256 << 10;
 /// the threads runs.
 const GATHER_MOST: usize = 8;
 
-/// Of many who were answered together, how many each one wakes who was woken itself.
-const PASSED_ON: i32 = 2;
-
-/// The kind of ring of all reads; each batch of writes has one of the others.
-const READS: u32 = 1 << 31;
-
-fn kinds_of(batch: &[Arc<Ticket>]) -> u32 {
-    batch.iter().fold(0, |kinds, ticket| kinds | ticket.kind)
-}
-
 #[derive(Default)]
 pub struct Queue {
     state: Mutex<State>,
-    /// Where callers wait.
-    bells: Bells,
     /// Where the one who is at work waits for others to come.
     gathered: Bell,
 }
@@ -57,14 +45,15 @@ struct State {
     /// Reads wait for nobody, so they are kept apart.
     reads: VecDeque<Arc<Ticket>>,
     writes: VecDeque<Arc<Ticket>>,
+    /// Where those wait who come now: they are likely to be answered together.
+    group_of_reads: Arc<Group>,
+    group_of_writes: Arc<Group>,
     /// Somebody is at work.
     working: bool,
     /// It waits there for the answers of another process.
     at_desk: Option<Arc<Desks>>,
     /// It waits for the expected number of writes.
     gathering: bool,
-    /// How many batches were begun: tickets of one batch have one kind of ring.
-    batches: u32,
     /// How many writes were answered last, or came meanwhile: about as many will come again at once.
     expected: usize,
     /// How long the last transaction took.
@@ -94,7 +83,9 @@ impl Queue {
     pub fn take_writes(&self) -> Vec<Arc<Ticket>> {
         let mut state = lock(&self.state);
         let size = state.batch_size();
-        state.batches = state.batches.wrapping_add(1);
+        if size > 0 {
+            state.group_of_writes = Arc::default();
+        }
         state.writes.drain(..size).collect()
     }
 
@@ -105,16 +96,16 @@ impl Queue {
     fn take_reads(&self) -> Vec<Arc<Ticket>> {
         let mut state = lock(&self.state);
         let size = state.reads.len().min(BATCH_MAX);
+        if size > 0 {
+            state.group_of_reads = Arc::default();
+        }
         state.reads.drain(..size).collect()
     }
 
-    /// To be said before the answers are given. True if nobody else waits for the kind of ring by which these are answered.
-    fn note_transaction(&self, batch: &[Arc<Ticket>], takes: Duration) -> bool {
-        let count = batch.len();
+    /// To be said before the answers are given.
+    fn note_transaction(&self, count: usize, takes: Duration) {
         let mut state = lock(&self.state);
         (state.expected, state.write_takes) = ((count + state.writes.len()).min(GATHER_MOST), takes);
-        let kinds = kinds_of(batch);
-        state.writes.iter().all(|ticket| ticket.kind & kinds == 0)
     }
 
     /// Where whoever works waits for another process; readers ring there.
@@ -130,8 +121,8 @@ impl State {
 
     /// Gives the caller's ticket its place; and whether that ends the wait of who gathers.
     fn push(&mut self, request: Request, deadline: Instant) -> (Arc<Ticket>, bool) {
-        let kind = if request.is_read() { READS } else { 1 << (self.batches % READS.trailing_zeros()) };
-        let ticket = Arc::new(Ticket::new(request, deadline, kind));
+        let group = if request.is_read() { &self.group_of_reads } else { &self.group_of_writes };
+        let ticket = Arc::new(Ticket::new(request, deadline, group.clone()));
         self.of_kind(&ticket).push_back(ticket.clone());
         if ticket.request.is_read() {
             self.at_desk.iter().for_each(|desks| desks.ring());
@@ -185,8 +176,8 @@ impl Engine {
             self.queue.gathered.ring();
         }
         loop {
-            let heard = self.queue.bells.heard();
-            if let Some((outcome, _)) = ticket.take_outcome() {
+            let seen = ticket.group.seen();
+            if let Some(outcome) = ticket.take_outcome() {
                 return outcome;
             }
             if state.broken {
@@ -200,7 +191,7 @@ impl Engine {
                 state = lock(&self.queue.state);
                 state.working = false;
                 if let Some(next) = state.next() {
-                    self.queue.bells.ring(next.kind, 1);
+                    next.group.wake(1);
                 }
                 continue;
             }
@@ -208,11 +199,8 @@ impl Engine {
                 return ticket.give_up(self);
             }
             drop(state);
-            self.wait(&ticket, heard, inside)?;
-            if let Some((outcome, passes_on)) = ticket.take_outcome() {
-                if passes_on {
-                    self.queue.bells.pass_on(ticket.kind, PASSED_ON);
-                }
+            self.wait(&ticket, seen, inside)?;
+            if let Some(outcome) = ticket.take_outcome() {
                 return outcome;
             }
             state = lock(&self.queue.state);
@@ -238,9 +226,9 @@ impl Engine {
         let asked = if request.is_read() || may_work() { Some(self.ask(&[request], deadline, inside)) } else { None };
         let mut state = lock(&self.queue.state);
         state.working = false;
-        if let Some(kind) = state.next().map(|next| next.kind) {
+        if let Some(group) = state.next().map(|next| next.group.clone()) {
             state.expected = state.writes.len() + 1;
-            self.queue.bells.ring(kind, 1);
+            group.wake(1);
         }
         drop(state);
         match asked? {
@@ -254,12 +242,12 @@ impl Engine {
     /// Waits for an answer, for the turn to work, or for the end of the time; one whose request is under way at that end looks
     /// again every few milliseconds, for its answer comes with that of the transaction. No lock of ours is held meanwhile: a
     /// signal handler may fork here. Where signals are watched they have to wait for the end of this, so it is short.
-    fn wait(&self, ticket: &Ticket, heard: u32, inside: &mut Inside) -> Result<(), Error> {
+    fn wait(&self, ticket: &Ticket, seen: u32, inside: &mut Inside) -> Result<(), Error> {
         const SHORT: Duration = Duration::from_millis(5);
-        // A ring that is passed on by a thread which the host's signal handler keeps comes late.
+        // The one who was woken to work may have left instead, as its time was up.
         const LONG: Duration = Duration::from_millis(20);
         let left = ticket.deadline.saturating_duration_since(clock::instant()).clamp(SHORT, LONG);
         let left = if inside.watches_signals() { SHORT } else { left };
-        inside.outside(|| self.queue.bells.wait(heard, ticket.kind, left))
+        inside.outside(|| ticket.group.wait(seen, left))
     }
 }

@@ -10,7 +10,10 @@ use super::{
 use crate::{
     clock,
     model::error::{Code, Error},
-    store::{Fault, Key, Missing, Place},
+    store::{
+        contract::{Fault, Missing},
+        open::{Key, Place},
+    },
 };
 use once_cell::sync::OnceCell;
 use std::{

@@ -7,9 +7,10 @@ use crate::{
         request::{Outcome, Reply, Request},
     },
     mutant,
+    sys::futex::Group,
 };
 use std::{
-    sync::{Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     time::Instant,
 };
 
@@ -17,8 +18,8 @@ use std::{
 pub struct Ticket {
     pub request: Request,
     pub deadline: Instant,
-    /// The kind of ring by which it is answered: a bit. Those that came at about the same time have the same.
-    pub kind: u32,
+    /// Where its thread waits, with those that came at about the same time.
+    pub group: Arc<Group>,
     progress: Mutex<Progress>,
     /// The request as it is asked when an earlier try may have been done.
     again: OnceLock<Request>,
@@ -33,13 +34,11 @@ struct Progress {
     doubt: Option<Error>,
     /// Another process did not do it, for a reason that this one has to find out.
     by_itself: bool,
-    /// Whoever is woken for it wakes others, whose tickets were answered together with it.
-    passes_on: bool,
 }
 
 impl Ticket {
-    pub fn new(request: Request, deadline: Instant, kind: u32) -> Ticket {
-        Ticket { request, deadline, kind, progress: Mutex::default(), again: OnceLock::new() }
+    pub fn new(request: Request, deadline: Instant, group: Arc<Group>) -> Ticket {
+        Ticket { request, deadline, group, progress: Mutex::default(), again: OnceLock::new() }
     }
 
     /// What the store is to be asked.
@@ -52,22 +51,11 @@ impl Ticket {
         lock(&self.progress).doubt.is_some() && engine.remote.is_none()
     }
 
-    /// The outcome, and whether its thread has to pass the ring on.
-    pub fn take_outcome(&self) -> Option<(Outcome, bool)> {
-        let mut progress = lock(&self.progress);
-        let passes_on = progress.passes_on;
-        progress.outcome.take().map(|outcome| (outcome, passes_on))
+    pub fn take_outcome(&self) -> Option<Outcome> {
+        lock(&self.progress).outcome.take()
     }
 
-    pub fn is_passed_on(&self) -> bool {
-        lock(&self.progress).passes_on
-    }
-
-    pub fn let_pass_on(&self) {
-        lock(&self.progress).passes_on = true;
-    }
-
-    /// Its thread sees the answer at the next ring of its kind.
+    /// Its thread sees the answer when its group is woken next.
     pub fn answer(&self, outcome: Outcome) {
         lock(&self.progress).outcome = Some(outcome);
     }

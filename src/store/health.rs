@@ -1,9 +1,6 @@
-//! How it stands with a store and what it rests on, for whoever is asked at night: [`Place::examine`]. It opens the store for
-//! itself and changes nothing in it.
+//! How it stands with a store and what it rests on, for whoever is asked at night.
 
-use super::Place;
 use crate::model::error::Error;
-use std::time::Instant;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Level {
@@ -39,25 +36,6 @@ impl Finding {
     /// Errors say themselves what to do.
     pub fn failed(about: &'static str, error: &Error) -> Finding {
         Finding::wrong(about, error.text.clone(), "")
-    }
-}
-
-impl Place {
-    /// Looks at the store from this host, until the deadline at most (and a moment for each question). It is to be asked while
-    /// this process has no handle of the store.
-    #[cfg_attr(not(any(feature = "postgres", feature = "etcd")), expect(unused_variables, reason = "of connections"))]
-    pub fn examine(&self, deadline: Instant) -> Vec<Finding> {
-        match self {
-            Place::Memory { .. } => {
-                vec![Finding::fine("store", "it is in the memory of the process that opens it, and ends with it")]
-            }
-            #[cfg(feature = "sqlite")]
-            Place::Sqlite(place) => super::sqlite::examine::examine(place),
-            #[cfg(feature = "postgres")]
-            Place::Postgres(target) => super::postgres::examine::examine(target, deadline),
-            #[cfg(feature = "etcd")]
-            Place::Etcd(target) => super::etcd::examine::examine(target, deadline),
-        }
     }
 }
 

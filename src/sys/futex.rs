@@ -43,39 +43,36 @@ impl Bell {
     }
 }
 
-/// Where many wait, each for one of some kinds of ring: a ring of several kinds wakes whom it concerns in one call.
+/// What many threads wait for together.
 #[derive(Default)]
-pub struct Bells {
-    count: AtomicU32,
+pub struct Group {
+    word: AtomicU32,
     asleep: AtomicU32,
 }
 
-impl Bells {
-    /// To be asked before the look at what is waited for: a ring after it ends the wait.
-    pub fn heard(&self) -> u32 {
-        self.count.load(Ordering::SeqCst)
+impl Group {
+    /// To be asked before the look at what is waited for: a wake after it ends the wait.
+    pub fn seen(&self) -> u32 {
+        self.word.load(Ordering::SeqCst)
     }
 
     /// It may also return without a reason.
-    pub fn wait(&self, heard: u32, kinds: u32, longest: Duration) {
+    pub fn wait(&self, seen: u32, longest: Duration) {
         self.asleep.fetch_add(1, Ordering::SeqCst);
-        wait_at(self.count.as_ptr(), heard, kinds, longest, libc::FUTEX_PRIVATE_FLAG);
+        wait_at(self.word.as_ptr(), seen, ALL_BITS, longest, libc::FUTEX_PRIVATE_FLAG);
         self.asleep.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Wakes so many of these kinds, those first who have waited longest.
-    pub fn ring(&self, kinds: u32, most: i32) {
-        self.count.fetch_add(1, Ordering::SeqCst);
-        self.pass_on(kinds, most);
-    }
-
-    /// Wakes more of those whom a ring concerns that was for fewer than all.
-    pub fn pass_on(&self, kinds: u32, most: i32) {
-        if kinds != 0 && self.asleep.load(Ordering::SeqCst) != 0 {
-            wake_at(self.count.as_ptr(), kinds, most, libc::FUTEX_PRIVATE_FLAG);
+    /// Wakes so many of them, those first who have waited longest.
+    pub fn wake(&self, most: i32) {
+        self.word.fetch_add(1, Ordering::SeqCst);
+        if self.asleep.load(Ordering::SeqCst) != 0 {
+            wake_at(self.word.as_ptr(), ALL_BITS, most, libc::FUTEX_PRIVATE_FLAG);
         }
     }
 }
+
+const ALL_BITS: u32 = u32::MAX;
 
 /// Waits until a word that processes share is rung, for at most that long; at once if it is not as it was seen. Who waits
 /// is woken by rings that have one of its bits. It may also return without a reason.
@@ -141,25 +138,23 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_wakes_all_of_its_kinds_or_one() {
-        let (bells, woken) = (Bells::default(), [AtomicU32::new(0), AtomicU32::new(0)]);
-        let (woken, bells) = (&woken, &bells);
-        let count = |kind: usize| woken[kind].load(Ordering::SeqCst);
+    fn a_wake_is_for_one_or_for_all_of_a_group() {
+        let (group, woken) = (&Group::default(), &AtomicU32::new(0));
         thread::scope(|scope| {
-            for kind in [0, 0, 0, 1] {
-                scope.spawn(move || {
-                    bells.wait(bells.heard(), 1 << kind, Duration::from_secs(60));
-                    woken[kind].fetch_add(1, Ordering::SeqCst);
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    group.wait(group.seen(), Duration::from_secs(60));
+                    woken.fetch_add(1, Ordering::SeqCst);
                 });
             }
-            for (kind, most, wanted) in [(0, 1, 1), (0, 2, 3), (1, i32::MAX, 1)] {
-                while count(kind) < wanted {
-                    bells.ring(1 << kind, most);
+            for (most, wanted) in [(1, 1), (i32::MAX, 4)] {
+                while woken.load(Ordering::SeqCst) < wanted {
+                    group.wake(most);
                     thread::yield_now();
                 }
             }
         });
-        assert_eq!((count(0), count(1)), (3, 1));
+        assert_eq!(woken.load(Ordering::SeqCst), 4);
     }
 
     #[test]

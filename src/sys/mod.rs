@@ -333,13 +333,6 @@ pub fn boot_us() -> i64 {
     now.tv_sec * 1_000_000 + now.tv_nsec / 1000
 }
 
-/// As kill -9 does.
-#[cfg(feature = "mutants")]
-pub fn end_at_once() {
-    // SAFETY: has no preconditions.
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-}
-
 /// The reading of the monotonic clock when so much time will have passed.
 pub fn monotonic_after(length: std::time::Duration) -> libc::timespec {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -15,8 +15,9 @@ use dss::{
         name::LockId,
     },
     store::{
-        Missing, Place,
+        contract::Missing,
         health::{Finding, Level, seconds},
+        open::Place,
     },
 };
 use serde_json::{Value, json};

@@ -15,7 +15,7 @@ use dss::{
         error::{Code, Error, Shown},
         uri::{Target, Uri},
     },
-    store::Missing,
+    store::contract::Missing,
 };
 use std::{os::unix::ffi::OsStrExt, sync::Arc};
 

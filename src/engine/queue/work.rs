@@ -1,6 +1,6 @@
 //! Whoever works: batch after batch is taken to the store, and who left it is told.
 
-use super::{State, kinds_of};
+use super::State;
 use crate::{
     clock,
     engine::{Engine, gate::Inside, lock, pause::Pause, registry, ticket::Ticket},
@@ -8,7 +8,7 @@ use crate::{
         error::Error,
         request::{Outcome, Request},
     },
-    store::{Fault, desks::Desks},
+    store::{contract::Fault, desks::Desks},
 };
 use std::{
     mem,
@@ -16,9 +16,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-
-/// How many of those who were answered together are woken by the one who did the work; each of them wakes others.
-const WOKEN_AT_ONCE: usize = 4;
 
 impl Engine {
     /// Applies batch after batch until the caller's own request is answered.
@@ -85,9 +82,8 @@ impl Engine {
         match self.ask(&requests, deadline, inside) {
             Ok(outcomes) => {
                 self.attempts.done(&own_work);
-                let is_whole = !batch[0].request.is_read() && self.queue.note_transaction(&batch, begun.elapsed());
-                if is_whole && batch.len() > WOKEN_AT_ONCE {
-                    batch.iter().for_each(|ticket| ticket.let_pass_on());
+                if !batch[0].request.is_read() {
+                    self.queue.note_transaction(batch.len(), begun.elapsed());
                 }
                 let answers = outcomes.into_iter().skip(own_work.len());
                 batch.iter().zip(answers).for_each(|(ticket, outcome)| ticket.answer(ticket.judge(outcome, self)));
@@ -112,11 +108,11 @@ impl Engine {
         self.tell(batch);
     }
 
-    /// Wakes those whose tickets were answered: some of many, where each of them wakes others, for to wake one takes longer
-    /// than to do its request.
+    /// Wakes those whose tickets were answered. Those of one batch mostly are of one group, or of a few.
     pub fn tell(&self, answered: &[Arc<Ticket>]) {
-        let pass_on = answered.len() > WOKEN_AT_ONCE && answered.iter().all(|ticket| ticket.is_passed_on());
-        self.queue.bells.ring(kinds_of(answered), if pass_on { WOKEN_AT_ONCE as i32 } else { i32::MAX });
+        answered
+            .chunk_by(|one, next| Arc::ptr_eq(&one.group, &next.group))
+            .for_each(|of_one_group| of_one_group[0].group.wake(i32::MAX));
     }
 
     pub fn put_back(&self, batch: Vec<Arc<Ticket>>, error: &Error, in_doubt: bool) -> bool {
@@ -159,7 +155,7 @@ impl Engine {
         waiting.append(&mut state.writes);
         drop(state);
         waiting.iter().for_each(|ticket| ticket.answer(Err(registry::broken())));
-        self.queue.bells.ring(u32::MAX, i32::MAX);
+        self.tell(waiting.make_contiguous());
         // The store holds nothing any more, so that a new handle can open it anew.
         let _ = catch_unwind(AssertUnwindSafe(|| self.suspend()));
     }

@@ -7,7 +7,13 @@ use crate::{
         request::{Outcome, Request},
         state::KeyInfo,
     },
-    store::{Fault, Pages, Scan, Snapshot, Store, desks::Desks, memory::Memory, pulse::Pulse, waiters::Waiters},
+    store::{
+        contract::{Fault, Pages, Scan, Snapshot, Store},
+        desks::Desks,
+        memory::Memory,
+        pulse::Pulse,
+        waiters::Waiters,
+    },
 };
 use std::{
     collections::VecDeque,

@@ -10,7 +10,7 @@ use crate::{
         request::{Outcome, Reply, Request},
         rules::{Change, Moment, decide, state::Write},
     },
-    store::Fault,
+    store::contract::Fault,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     model::error::{Code, Error, Shown},
-    store::{Missing, no_store},
+    store::contract::{Missing, no_store},
 };
 use std::time::Instant;
 

@@ -16,7 +16,7 @@ use crate::{
         name::LockId,
         state::KeyInfo,
     },
-    store::{Fault, Found, PAGE_ITEMS, PAGE_LOOKS, Pages, Scan, Snapshot},
+    store::contract::{Fault, Found, PAGE_ITEMS, PAGE_LOOKS, Pages, Scan, Snapshot},
 };
 use std::{
     collections::{HashMap, HashSet, VecDeque},

@@ -23,7 +23,10 @@ mod transport;
 mod txn;
 mod values;
 
-use super::{Fault, Missing, Pages, Remote, Scan, Snapshot, Store, waiters::Waiters};
+use super::{
+    contract::{Fault, Missing, Pages, Remote, Scan, Snapshot, Store},
+    waiters::Waiters,
+};
 use crate::{
     clock,
     model::{

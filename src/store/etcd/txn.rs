@@ -20,7 +20,7 @@ use crate::{
         request::Request,
     },
     mutant,
-    store::Fault,
+    store::contract::Fault,
 };
 use std::{
     thread,

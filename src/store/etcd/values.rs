@@ -19,7 +19,7 @@ use crate::{
         },
         state::{Setting, Stamp, Value},
     },
-    store::Fault,
+    store::contract::Fault,
 };
 use std::{sync::Arc, time::Instant};
 

@@ -3,7 +3,7 @@
 mod versions;
 
 use super::{
-    Fault, Found, PAGE_ITEMS, Pages, Scan, Snapshot, Store,
+    contract::{Fault, Found, PAGE_ITEMS, Pages, Scan, Snapshot, Store},
     pulse::{Counter, Pulse},
     waiters::Waiters,
 };

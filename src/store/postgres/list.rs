@@ -17,7 +17,7 @@ use crate::{
         name::StateKey,
         state::KeyInfo,
     },
-    store::{Fault, Found, PAGE_ITEMS, Pages, Scan, Snapshot},
+    store::contract::{Fault, Found, PAGE_ITEMS, Pages, Scan, Snapshot},
 };
 use std::{
     ffi::CStr,

@@ -22,7 +22,10 @@ mod state;
 mod statement;
 mod ways;
 
-use super::{Fault, Missing, Pages, Remote, Scan, Snapshot, Store, waiters::Waiters};
+use super::{
+    contract::{Fault, Missing, Pages, Remote, Scan, Snapshot, Store},
+    waiters::Waiters,
+};
 use crate::{
     clock,
     model::{

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     model::error::{Code, Error},
     mutant,
-    store::{Missing, no_store},
+    store::contract::{Missing, no_store},
 };
 use std::time::Instant;
 

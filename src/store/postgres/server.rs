@@ -11,7 +11,7 @@ use super::{
     statement::Statement,
     ways::{self, Way},
 };
-use crate::{clock, model::error::Error, store::Missing};
+use crate::{clock, model::error::Error, store::contract::Missing};
 use std::{
     fmt::Write,
     sync::Arc,

@@ -18,7 +18,7 @@ use crate::{
         request::{Attempt, Outcome, Request},
     },
     mutant,
-    store::Fault,
+    store::contract::Fault,
     sys,
 };
 use std::{

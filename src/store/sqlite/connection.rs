@@ -8,11 +8,13 @@ use super::{
     files::{Agreement, Files},
     log,
     opening::{make_alone, open_sql},
-    place::{PathText, Place},
+    paths::PathText,
+    place::Place,
     pulse::IndexHeader,
     rows, schema,
-    statement::{Row, Value},
+    statement::{Row, Value, drop_row},
     statements::Statements,
+    stop::Stop,
     values, vfs,
     watch::Watch,
 };
@@ -26,7 +28,7 @@ use crate::{
         rules::{Moment, decide, state},
     },
     mutant,
-    store::Fault,
+    store::contract::Fault,
 };
 use rusqlite::{Connection as Sql, FileControl, config::DbConfig};
 use std::{
@@ -72,39 +74,6 @@ const VERSION_GOOD_FOR: Duration = Duration::from_millis(100);
 struct Seen {
     data_version: u32,
     last_token: Option<u64>,
-}
-
-/// Why a transaction can't go on.
-pub enum Stop {
-    Sql(Failure),
-    Refused(Error),
-    /// The descriptors were lost during the commit: the flush may have been another file's.
-    Unflushed,
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Stop {
-        Stop::Sql(failure)
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Stop {
-        Stop::Refused(error)
-    }
-}
-
-impl Stop {
-    pub fn fault(self, path: &str) -> Fault {
-        match self {
-            Stop::Refused(error) => Fault::Failed(error),
-            Stop::Sql(failure) => failure.fault(path),
-            Stop::Unflushed => {
-                let text = format!("{path}: something in this process closed the store's descriptors during a commit");
-                Fault::Unknown(Error::new(Code::Io, text))
-            }
-        }
-    }
 }
 
 impl Connection {
@@ -370,5 +339,3 @@ impl Drop for Connection {
         self.pulse.iter().for_each(|pulse| pulse.end());
     }
 }
-
-pub fn drop_row(_: &Row) {}

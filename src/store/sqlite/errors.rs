@@ -3,7 +3,7 @@
 use super::{log, vfs::log_file::CUT_LOG};
 use crate::{
     model::error::{Code, Error},
-    store::Fault,
+    store::contract::Fault,
 };
 use rusqlite::{Connection, ffi};
 use std::{ffi::CStr, io};

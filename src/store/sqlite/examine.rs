@@ -3,13 +3,14 @@
 use super::{
     connection::Connection,
     mount::{self, Mount},
-    place::{PathText, Place, side_file},
+    paths::{PathText, side_file},
+    place::Place,
     wait_file::WaitFile,
 };
 use crate::{
     clock,
     store::{
-        Fault,
+        contract::Fault,
         health::{Finding, seconds, size},
     },
     sys,

@@ -9,13 +9,14 @@
 use super::{
     beside::Beside,
     descriptors::{Descriptor, Identity},
-    place::{self, PathText, Place, identity, side_file},
+    paths::{self, PathText, identity, side_file},
+    place::Place,
     vfs,
 };
 use crate::{
     model::error::{Code, Error},
     mutant,
-    store::Fault,
+    store::contract::Fault,
     sys::{byte_lock, mark::Marked},
 };
 use rusqlite::Connection as Sql;
@@ -85,7 +86,7 @@ impl Agreement {
     /// To be asked before SQLite opens the log and the index under their names: whether those who have the
     /// store open have the files that are there now.
     pub fn seek(place: &Place) -> Result<Agreement, Fault> {
-        let failed = |error: io::Error| Fault::Failed(place::at(&place.path, "can't be opened", &error));
+        let failed = |error: io::Error| Fault::Failed(paths::at(&place.path, "can't be opened", &error));
         let file = Beside::open(&place.path, libc::O_RDWR).map_err(failed)?;
         let marked = file.descriptor().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?.marked;
         let agreement = Agreement { file, marked, path: place.path.shown() };

@@ -2,7 +2,7 @@
 //!
 //! SQLite finishes whatever it finds half done when it opens a file: a foreign database would be changed by that.
 
-use super::{beside::Beside, place::side_file, schema};
+use super::{beside::Beside, paths::side_file, schema};
 use crate::mutant;
 use std::{fs, io, os::unix::fs::FileExt, path::Path};
 

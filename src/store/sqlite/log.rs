@@ -11,7 +11,8 @@
 use super::{
     beside::Beside,
     descriptors::Descriptor,
-    place::{PathText, Place, side_file},
+    paths::{PathText, side_file},
+    place::Place,
     schema,
 };
 use crate::{
@@ -183,7 +184,7 @@ pub fn refuse_invalid(place: &Place) -> Result<(), Error> {
     match read {
         Ok(()) if head == *INVALID && !mutant::on("cut_log_mark") => Err(lost(&place.path.shown())),
         Err(error) if error.kind() != ErrorKind::NotFound && error.kind() != ErrorKind::UnexpectedEof => {
-            Err(super::place::at(&path, "can't be read", &error))
+            Err(super::paths::at(&path, "can't be read", &error))
         }
         _ => Ok(()),
     }

@@ -14,6 +14,7 @@ mod log;
 mod mount;
 mod network;
 mod opening;
+mod paths;
 pub mod place;
 mod pulse;
 mod reader;
@@ -23,6 +24,7 @@ mod schema;
 mod statement;
 #[allow(unsafe_code)]
 mod statements;
+mod stop;
 #[allow(unsafe_code)]
 mod system_calls;
 mod values;
@@ -32,7 +34,7 @@ mod wait_file;
 mod watch;
 
 use super::{
-    Fault, Pages, Scan, Snapshot, Store,
+    contract::{Fault, Pages, Scan, Snapshot, Store},
     desks::{Desks, Errands},
     pulse::Pulse,
     waiters::Waiters,
@@ -47,7 +49,8 @@ use crate::{
     mutant,
 };
 use connection::Connection;
-use place::{PathText, Place};
+use paths::PathText;
+use place::Place;
 use reader::Readers;
 use std::{sync::Arc, time::Instant};
 use wait_file::WaitFile;
@@ -295,7 +298,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("x.db");
         let mut store = Sqlite::open(Place::find(&path, 0o600).unwrap()).unwrap();
-        std::fs::remove_file(place::side_file(&path, "-shm")).unwrap();
+        std::fs::remove_file(paths::side_file(&path, "-shm")).unwrap();
         let mut list = || store.list(&Scan::default(), Instant::now()).map(drop);
         assert!(matches!(list(), Err(Fault::Failed(error)) if error.code == Code::Moved));
         list().unwrap();

@@ -2,7 +2,7 @@
 
 use super::{
     mount,
-    place::{PathText, at},
+    paths::{PathText, at},
 };
 use crate::{
     model::error::{Code, Error},

@@ -2,16 +2,18 @@
 
 use super::{
     beside::Beside,
-    connection::Stop,
     errors::Failure,
     header::{self, Header},
-    place::{self, PathText, Place},
-    schema, vfs,
+    paths::{self, PathText},
+    place::Place,
+    schema,
+    stop::Stop,
+    vfs,
 };
 use crate::{
     model::error::{Code, Error},
     mutant,
-    store::Fault,
+    store::contract::Fault,
     sys::{self, byte_lock},
 };
 use rusqlite::{Connection as Sql, FileControl};
@@ -24,7 +26,7 @@ const MAKING: libc::off_t = 1 << 62;
 /// Of the processes that find a file in which no store is ready, one makes it, and the others wait: if all of them tried
 /// at once, each would have the file locked for another's commit. The right ends when what is returned is dropped.
 pub fn make_alone(place: &Place, path: &str) -> Result<Option<Beside>, Fault> {
-    let failed = |error: io::Error| Fault::Failed(place::at(&place.path, "can't be opened", &error));
+    let failed = |error: io::Error| Fault::Failed(paths::at(&place.path, "can't be opened", &error));
     if header::look(&place.path).map_err(failed)? != Header::Unfinished {
         return Ok(None);
     }
@@ -55,7 +57,7 @@ fn admit(sql: &Sql, place: &Place, path: &str) -> Result<(), Stop> {
     let id = prepared.and_then(|()| Ok((sql.is_readonly(c"main")?, schema::application_id(sql)?)));
     match id.map_err(|error| Failure::on(sql, &error))? {
         (true, _) => {
-            sys::check_writable(&place.path).map_err(|error| place::at(&place.path, "can't be written", &error))?;
+            sys::check_writable(&place.path).map_err(|error| paths::at(&place.path, "can't be written", &error))?;
             // It is the file's header that says otherwise.
             refused(Code::NotAStore, format!("{path} has a damaged header: restore it"))
         }
@@ -75,7 +77,7 @@ pub fn open_sql(place: &Place, path: &str) -> Result<Sql, Fault> {
 fn not_opened(error: &rusqlite::Error, place: &Place, path: &str) -> Fault {
     let failure = Failure::at_open(error);
     match sys::check_writable(&place.path) {
-        Err(cause) => Fault::Failed(place::at(&place.path, "can't be written", &cause)),
+        Err(cause) => Fault::Failed(paths::at(&place.path, "can't be written", &cause)),
         Ok(()) => failure.fault(path),
     }
 }

@@ -1,24 +1,21 @@
 //! Where a SQLite store's file is, and everything that must hold about it before and while SQLite uses it.
 
 use super::{
-    descriptors::Identity,
     header::{self, Header},
     network,
+    paths::{PathText, at, side_file},
 };
 use crate::{
-    model::error::{Code, Error, Shown},
+    model::error::{Code, Error},
     mutant,
-    store::no_store,
+    store::contract::no_store,
     sys::{self, Pin},
 };
 use std::{
     ffi::OsStr,
     fs::{self, File, Metadata, TryLockError},
     io,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{MetadataExt, lchown},
-    },
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -182,20 +179,7 @@ fn create(path: &Path, folder: &Path, mode: u32) -> Result<(), Error> {
     sys::make_file(path, mode).map(drop).map_err(|error| at(path, "can't be created", &error))
 }
 
-pub fn identity(path: &Path) -> Option<Identity> {
-    look(path).ok().flatten()
-}
-
-/// The same, where a file that is not there has to be told from one that can't be looked at.
-pub fn look(path: &Path) -> io::Result<Option<Identity>> {
-    match fs::symlink_metadata(path) {
-        Ok(found) => Ok(Some((found.dev(), found.ino()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// The same, told apart also from a later file that got the same number.
+/// What tells a file also from a later one that got the same number.
 fn version_of(path: &Path) -> Option<(u64, i64, i64)> {
     fs::symlink_metadata(path).ok().map(|found| (found.ino(), found.ctime(), found.ctime_nsec()))
 }
@@ -210,37 +194,6 @@ fn lock_patiently(folder: File) -> io::Result<File> {
         }
     }
     Err(io::ErrorKind::WouldBlock.into())
-}
-
-/// The file that SQLite keeps beside the database under this suffix.
-pub fn side_file(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// Makes such a file if it is not there, for those who may use the database.
-pub fn make_side_file(database: &Path, suffix: &str) -> io::Result<()> {
-    let path = side_file(database, suffix);
-    if look(&path)?.is_none() {
-        let found = fs::symlink_metadata(database)?;
-        if sys::make_file(&path, found.mode() & 0o777)? {
-            // It belongs to whom the database belongs to, where we may give it away.
-            let _ = lchown(&path, Some(found.uid()), Some(found.gid()));
-        }
-    }
-    Ok(())
-}
-
-/// A path as part of a text.
-pub trait PathText {
-    fn shown(&self) -> String;
-}
-
-impl PathText for Path {
-    fn shown(&self) -> String {
-        Shown(self.as_os_str().as_bytes()).to_string()
-    }
 }
 
 /// The full path, free of symbolic links, also where the file does not exist yet.
@@ -260,23 +213,6 @@ fn resolve(asked: &Path) -> io::Result<PathBuf> {
         }
         other => other,
     }
-}
-
-/// What the system said about a path when a store was to be opened.
-pub(super) fn at(path: &Path, what: &str, error: &io::Error) -> Error {
-    let code = match error.raw_os_error() {
-        Some(errno) => Code::of_errno(errno),
-        None if error.kind() == io::ErrorKind::NotFound => Code::Missing,
-        None => Code::Invalid,
-    };
-    let cure = match code {
-        Code::Denied => "; run as a user who may, or choose another path",
-        Code::Missing => "; make the folder first, or choose another path",
-        Code::ReadOnly => "; choose a path on a file system that can be written",
-        Code::NoSpace | Code::Quota => "; make room first",
-        _ => "",
-    };
-    Error::new(code, format!("{} {what}: {error}{cure}", path.shown()))
 }
 
 #[cfg(test)]

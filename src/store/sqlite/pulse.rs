@@ -2,7 +2,8 @@
 
 use super::{
     beside::Beside,
-    place::{Place, identity, side_file},
+    paths::{identity, side_file},
+    place::Place,
 };
 use crate::store::pulse::{Beat, Pulse};
 use std::{

@@ -7,7 +7,8 @@
 use super::{
     descriptors::{self, Identity},
     errors::Failure,
-    place::{PathText, Place, side_file},
+    paths::{PathText, side_file},
+    place::Place,
     rows, schema,
     statement::{Row, Statement, Value},
     vfs,
@@ -21,7 +22,7 @@ use crate::{
         state::KeyInfo,
     },
     mutant,
-    store::{Fault, Found, PAGE_ITEMS, PAGE_LOOKS, Pages, Scan},
+    store::contract::{Fault, Found, PAGE_ITEMS, PAGE_LOOKS, Pages, Scan},
 };
 use rusqlite::Connection as Sql;
 use std::{

@@ -1,6 +1,6 @@
 //! What a dss store looks like as a SQLite database, and all of its SQL.
 
-use super::place::PathText;
+use super::paths::PathText;
 use crate::{
     model::error::{Code, Error},
     mutant,

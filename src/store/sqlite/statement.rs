@@ -31,6 +31,9 @@ pub struct Row {
     raw: *mut ffi::sqlite3_stmt,
 }
 
+/// For a statement whose rows say nothing.
+pub fn drop_row(_: &Row) {}
+
 impl Statement {
     /// # Safety
     /// The statement is dropped before the connection.

@@ -1,10 +1,10 @@
 //! Values under keys: rows of a table of their own, written in the same transactions as the locks.
 
 use super::{
-    connection::{Stop, drop_row},
     rows,
-    statement::Value as Parameter,
+    statement::{Value as Parameter, drop_row},
     statements::Statements,
+    stop::Stop,
 };
 use crate::model::{
     error::{Code, Error},

@@ -9,7 +9,8 @@
 use super::{
     beside::Beside,
     descriptors::Identity,
-    place::{Place, identity, side_file},
+    paths::{identity, side_file},
+    place::Place,
 };
 use crate::{
     clock, mutant,

@@ -3,7 +3,8 @@
 use super::{
     descriptors::Identity,
     files::Files,
-    place::{self, PathText, Place, side_file},
+    paths::{self, PathText, side_file},
+    place::Place,
 };
 use crate::{
     clock,
@@ -107,7 +108,7 @@ impl Watch {
 }
 
 fn look(side: &Path) -> Result<Option<Identity>, Error> {
-    place::look(side).map_err(|error| place::at(side, "can't be looked at", &error).after_init())
+    paths::look(side).map_err(|error| paths::at(side, "can't be looked at", &error).after_init())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What writes: one transaction for many requests, of this process and of others.
 
-use super::{Connection, Seen, Stop, drop_row};
+use super::{Connection, Seen};
 use crate::{
     clock,
     model::{
@@ -10,15 +10,16 @@ use crate::{
     },
     mutant,
     store::{
-        Fault,
+        contract::Fault,
         desks::{ErrandNumber, Errands, PATIENCE},
         sqlite::{
             descriptors,
             errors::Failure,
             log,
             rows::{self, Lease},
-            statement::Value,
+            statement::{Value, drop_row},
             statements::Statements,
+            stop::Stop,
             values,
         },
     },

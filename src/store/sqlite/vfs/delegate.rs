@@ -9,7 +9,7 @@ use crate::{
     mutant,
     store::sqlite::{
         descriptors::{self, Descriptor, Identity},
-        place,
+        paths,
         system_calls::{errno, seen_in, within},
     },
     sys::{self, inherited, signals},
@@ -127,7 +127,7 @@ unsafe fn open_inner(name: *const c_char, file: *mut sqlite3_file, flags: c_int,
     // read-only for as long as it is open.
     let reads_only = opened & ffi::SQLITE_OPEN_READONLY != 0 && flags & ffi::SQLITE_OPEN_READWRITE != 0;
     // SAFETY: the name of a database is never NULL, and ends with NUL.
-    let store = place::identity(unsafe { path_of(name) });
+    let store = paths::identity(unsafe { path_of(name) });
     // SAFETY: as above.
     unsafe { (*file.cast::<Delegate>()).store = store };
     let known = store
@@ -287,7 +287,7 @@ unsafe extern "C" fn shm_map(
         return if index.is_ours() { map() } else { ffi::SQLITE_IOERR_SHMMAP };
     }
     // SQLite would set the mode of a new file after the fact, and another process could be refused in between.
-    let _ = place::make_side_file(path, "-shm");
+    let _ = paths::make_side_file(path, "-shm");
     let rc = above_standard(map);
     if rc != ffi::SQLITE_OK {
         return if rc == ffi::SQLITE_READONLY_CANTINIT { ffi::SQLITE_CANTOPEN } else { rc };

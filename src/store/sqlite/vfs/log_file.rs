@@ -8,7 +8,7 @@ use crate::{
         beside::Beside,
         descriptors::Descriptor,
         log::{self, Before},
-        place,
+        paths,
     },
     sys::{self, signals},
 };
@@ -46,7 +46,7 @@ impl Log {
         let file = match Beside::open_own(path, libc::O_RDWR) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let database = path.as_os_str().as_bytes().strip_suffix(b"-wal").ok_or(error)?;
-                place::make_side_file(Path::new(OsStr::from_bytes(database)), "-wal")?;
+                paths::make_side_file(Path::new(OsStr::from_bytes(database)), "-wal")?;
                 Beside::open_own(path, libc::O_RDWR)?
             }
             opened => opened?,
