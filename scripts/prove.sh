@@ -12,7 +12,7 @@ set -- prove
 export DSS_DEFECTS_TABLE="$logs/defects"
 
 checked_tests() {
-    ctest --test-dir "$c_tests" -j "$((jobs * 2))" --output-on-failure -L 'valgrind|asan|full|mutant'
+    own_share ctest --test-dir "$c_tests" -j "$((jobs * 2))" --output-on-failure -L 'valgrind|asan|full|mutant'
 }
 
 histories() {
@@ -42,7 +42,7 @@ all_defects_are_noticed() {
 echo "Proving libdss on the stores: $DSS_TEST_STORES"
 # Nothing else can run without these, so a failure ends the run.
 # shellcheck disable=SC2046 # The list is meant to be split into words.
-step "tools" scripts/need.sh cargo cargo-clippy gcc g++ libasan make cmake valgrind strace libfaketime sqlite3.h pkg-config nm \
+step "tools" scripts/need.sh cargo cargo-clippy gcc g++ libasan make cmake setpriv valgrind strace libfaketime sqlite3.h pkg-config nm \
     readelf strip unshare abidiff abidw dh dpkg-buildpackage lintian groff $(server_tools) || finish
 step "build" make build quick || finish
 ! servers >/dev/null || step "servers that crash, and that are left alone" scripts/test_servers.sh

@@ -79,6 +79,16 @@ watch_log() {
     done
 }
 
+# own_share COMMAND...: runs it as a session of its own, to which the kernel gives processor time as a
+# whole (sched(7), "The autogroup feature"): beside whatever else runs in this one, tests that wait
+# for a server would not come to hear its answers in time. It ends with this process.
+own_share() {
+    # shellcheck disable=SC2016 # The new shell expands them.
+    setsid setpriv --pdeathsig TERM -- sh -c '
+        { echo -5 >/proc/self/autogroup || true; } 2>/dev/null
+        exec "$@"' sh "$@"
+}
+
 # begin COUNT NAME COMMAND...: starts a command that runs many tests, beside what follows, until
 # join.
 begin() {

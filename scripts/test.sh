@@ -10,17 +10,17 @@ set -- test
 . scripts/steps.sh
 
 rust_tests() {
-    "$CARGO" test --profile quick --locked --no-fail-fast
+    own_share "$CARGO" test --profile quick --locked --no-fail-fast
 }
 
 c_tests() {
-    ctest --test-dir "$c_tests" -j "$((jobs * 3))" --output-on-failure
+    own_share ctest --test-dir "$c_tests" -j "$((jobs * 3))" --output-on-failure
 }
 
 echo "Testing libdss on the stores: $DSS_TEST_STORES"
 # Nothing else can run without these, so a failure ends the run.
 # shellcheck disable=SC2046 # The list is meant to be split into words.
-step "tools" scripts/need.sh cargo cargo-fmt cargo-clippy gcc g++ make cmake strace libfaketime sqlite3.h pkg-config nm \
+step "tools" scripts/need.sh cargo cargo-fmt cargo-clippy gcc g++ make cmake setpriv strace libfaketime sqlite3.h pkg-config nm \
     readelf strip unshare shellcheck groff $(server_tools) || finish
 step "build" make quick || finish
 use_servers || finish

@@ -220,6 +220,11 @@ fn made_by(uri: &str, arguments: &[&str]) -> Vec<String> {
     let said = strace.args(arguments).env("DSS_URI", uri).output().unwrap();
     let trace = String::from_utf8_lossy(&said.stderr);
     assert!(trace.contains(uri.strip_prefix("sqlite:").unwrap()), "{trace}");
-    let makes = |line: &&str| line.contains("O_CREAT") || line.contains("creat(") || line.contains("mkdir");
+    // The library makes files under another name, and gives them theirs at the end.
+    let is_unfinished = |line: &str| line.contains("/.dss-") && !line.contains("rename");
+    let makes = |line: &&str| {
+        let words = ["O_CREAT", "creat(", "mkdir", "rename"];
+        words.iter().any(|word| line.contains(word)) && !is_unfinished(line)
+    };
     trace.lines().filter(makes).map(str::to_owned).collect()
 }
