@@ -156,7 +156,7 @@ static void undo(const struct call *call, const char *id)
 static void be_late(const struct call *call)
 {
     const char *id = next_id(), *fault = "late";
-    int rc, skip = 0;
+    int rc, done, skip = 0;
 
     call->prepare(&direct, id);
     check_works();
@@ -166,8 +166,11 @@ static void be_late(const struct call *call)
     CHECK_HERE(rc == -EINPROGRESS || rc == 0 || rc == -ENOTCONN);
     CHECK_HERE(!proxy_has_struck(&proxy));
     check_works();
-    CHECK_HERE(call->is_done(&direct, id) == (rc == 0));
-    if (rc == 0)
+    done = call->is_done(&direct, id);
+    /* What is unknown may have been done by that other connection, whose answer came too late on a busy machine; but a lock
+     * that was taken so has been given back by now. */
+    CHECK_HERE(done == (rc == 0) || (rc == -EINPROGRESS && !call->takes));
+    if (done)
         undo(call, id);
     CHECK_HERE(!call->is_done(&direct, id));
     proxy_wait_struck(&proxy);
