@@ -83,10 +83,7 @@ watch_log() {
 # whole (sched(7), "The autogroup feature"): beside whatever else runs in this one, tests that wait
 # for a server would not come to hear its answers in time. It ends with this process.
 own_share() {
-    # shellcheck disable=SC2016 # The new shell expands them.
-    setsid setpriv --pdeathsig TERM -- sh -c '
-        { echo -5 >/proc/self/autogroup || true; } 2>/dev/null
-        exec "$@"' sh "$@"
+    setsid setpriv --pdeathsig TERM -- "$@"
 }
 
 # begin COUNT NAME COMMAND...: starts a command that runs many tests, beside what follows, until
