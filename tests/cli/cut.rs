@@ -121,19 +121,26 @@ fn way_to(store: &Store) -> Box<dyn Way> {
 fn start(uri: &str, count: usize, folder: &Path) -> Vec<(Child, PathBuf)> {
     let one = |number: usize| {
         let path = folder.join(number.to_string());
-        let (id, script) =
-            (format!("drive {number}"), format!("echo $$ >{}; while :; do sleep 0.05; done", path.display()));
-        let run = ["--timeout", "5s", "run", "--ttl", TTL, "-l", &id, "--", "sh", "-c", &script];
-        let child = command(uri, &run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        (child, path)
+        (start_one(uri, number, &path), path)
     };
     (0..count).map(one).collect()
 }
 
-fn number_in(path: &Path) -> u32 {
+fn start_one(uri: &str, number: usize, path: &Path) -> Child {
+    let (id, script) =
+        (format!("drive {number}"), format!("echo $$ >{}; while :; do sleep 0.05; done", path.display()));
+    let run = ["--timeout", "5s", "run", "--ttl", TTL, "-l", &id, "--", "sh", "-c", &script];
+    command(uri, &run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// What the command has written. One that a busy store has refused is started again.
+fn number_in(uri: &str, place: usize, (child, path): &mut (Child, PathBuf)) -> u32 {
     let mut number = None;
     wait_until("the command has not begun", || {
-        number = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+        if child.try_wait().unwrap().is_some() {
+            *child = start_one(uri, place, path);
+        }
+        number = fs::read_to_string(&*path).ok().and_then(|text| text.trim().parse().ok());
         number.is_some()
     });
     number.unwrap()
@@ -146,7 +153,8 @@ fn nobody_has_the_lock_while_the_command_lives() {
         let (store, folder) = (made(&kind), TempDir::new().unwrap());
         let way = way_to(&store);
         let mut runs = start(&way.uri(), RUNS, folder.path());
-        let processes: Vec<u32> = runs.iter().map(|(_, path)| number_in(path)).collect();
+        let begun = runs.iter_mut().enumerate().map(|(place, run)| number_in(&way.uri(), place, run));
+        let processes: Vec<u32> = begun.collect();
         way.cut();
         // By another way: on SQLite that is the same file, so it is mended when their time is up, and there is a race for the locks.
         if kind == "sqlite" {
