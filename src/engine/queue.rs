@@ -102,7 +102,7 @@ impl Queue {
         state.reads.drain(..size).collect()
     }
 
-    /// To be said before the answers are given.
+    /// Call before the answers are given.
     fn note_transaction(&self, count: usize, takes: Duration) {
         let mut state = lock(&self.state);
         (state.expected, state.write_takes) = ((count + state.writes.len()).min(GATHER_MOST), takes);

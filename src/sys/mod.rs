@@ -29,7 +29,7 @@ use std::{
         fd::{AsRawFd, FromRawFd, RawFd},
         unix::{
             ffi::{OsStrExt, OsStringExt},
-            fs::{MetadataExt, PermissionsExt},
+            fs::{MetadataExt, PermissionsExt, fchown},
         },
     },
     path::Path,
@@ -217,15 +217,20 @@ impl Drop for Pin {
     }
 }
 
-/// Makes an empty file of exactly this mode, whatever the umask. Nobody sees it with another mode, or
-/// has locks on it that a close(2) would drop: it gets its name last. False if there is something of
-/// that name already.
-pub fn make_file(path: &Path, mode: u32) -> io::Result<bool> {
+/// Makes an empty file of exactly this mode, whatever the umask, for the owner of another file where
+/// this process may give it away. Nobody sees it with another mode or owner, or has locks on it that a
+/// close(2) would drop: it gets its name last. False if there is something of that name already.
+pub fn make_file(path: &Path, mode: u32, owned_as: Option<&Metadata>) -> io::Result<bool> {
     let unfinished = path.with_file_name(format!(".dss-{:016x}.new", u64::from_ne_bytes(random_bytes()?)));
     let (name, path) = (c_path(&unfinished)?, c_path(path)?);
     let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     // SAFETY: the path ends with NUL.
     let file = opened(unsafe { libc::open(name.as_ptr(), flags, mode) });
+    let give_away = |file: &File, other: &Metadata| {
+        let (user, group) = (Some(other.uid()), Some(other.gid()));
+        let _ = fchown(file, user, group).or_else(|_| fchown(file, None, group));
+    };
+    owned_as.zip(file.as_ref().ok()).into_iter().for_each(|(other, file)| give_away(file, other));
     let set_mode = |file: File| match crate::mutant::on("umask") {
         true => Ok(()),
         false => file.set_permissions(Permissions::from_mode(mode)),

@@ -174,6 +174,13 @@ pub fn find(database: Identity, fd: RawFd) -> Option<Descriptor> {
     open().iter().find(|(store, other)| *store == database && other.fd() == fd).map(|(_, found)| *found)
 }
 
+/// Looks whether any of a database's is lost.
+pub fn notice_lost(database: Identity) {
+    for (_, descriptor) in open().iter().filter(|(store, _)| *store == database) {
+        descriptor.is_ours();
+    }
+}
+
 /// Takes out what SQLite closes.
 pub fn leave(database: Identity, fd: RawFd) -> Option<Descriptor> {
     let mut open = open();

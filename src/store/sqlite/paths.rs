@@ -7,10 +7,7 @@ use crate::{
 };
 use std::{
     fs, io,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{MetadataExt, lchown},
-    },
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -40,10 +37,7 @@ pub fn make_side_file(database: &Path, suffix: &str) -> io::Result<()> {
     let path = side_file(database, suffix);
     if look(&path)?.is_none() {
         let found = fs::symlink_metadata(database)?;
-        if sys::make_file(&path, found.mode() & 0o777)? {
-            // It belongs to whom the database belongs to, where we may give it away.
-            let _ = lchown(&path, Some(found.uid()), Some(found.gid()));
-        }
+        sys::make_file(&path, found.mode() & 0o666, Some(&found))?;
     }
     Ok(())
 }

@@ -176,7 +176,7 @@ fn create(path: &Path, folder: &Path, mode: u32) -> Result<(), Error> {
             }
         }
     }
-    sys::make_file(path, mode).map(drop).map_err(|error| at(path, "can't be created", &error))
+    sys::make_file(path, mode, None).map(drop).map_err(|error| at(path, "can't be created", &error))
 }
 
 /// What tells a file also from a later one that got the same number.

@@ -56,6 +56,7 @@ pub unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: *mut c_void)
     SEEN.set(Some(fd));
     let known = find(fd);
     let command = match command {
+        libc::F_SETLK | libc::F_SETLKW | libc::F_GETLK if mutant::on("posix_locks") => command,
         libc::F_SETLK => libc::F_OFD_SETLK,
         libc::F_SETLKW => libc::F_OFD_SETLKW,
         libc::F_GETLK => libc::F_OFD_GETLK,
@@ -77,7 +78,7 @@ pub unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: *mut c_void)
             return bad_descriptor();
         }
         sys::set_errno(errno);
-    } else if command == libc::F_OFD_GETLK {
+    } else if matches!(command, libc::F_OFD_GETLK | libc::F_GETLK) {
         (lock.l_type, lock.l_pid) = (relative.l_type, relative.l_pid);
     }
     result

@@ -9,7 +9,7 @@
 use super::{
     beside::Beside,
     descriptors::Identity,
-    paths::{identity, side_file},
+    paths::{identity, make_side_file, side_file},
     place::Place,
 };
 use crate::{
@@ -28,7 +28,7 @@ use std::{
     fs::{self, Metadata},
     io::{self, ErrorKind},
     ops::Range,
-    os::unix::fs::{FileExt, MetadataExt, fchown},
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     thread,
@@ -189,13 +189,8 @@ impl WaitFile {
 
     fn join(&self) -> io::Result<(Waiters, Shared)> {
         let store = fs::symlink_metadata(&self.place.path)?;
-        let made = identity(&self.path).is_none() && sys::make_file(&self.path, store.mode() & 0o666)?;
+        make_side_file(&self.place.path, "-wait")?;
         let file = Beside::open_own(&self.path, libc::O_RDWR)?;
-        if made {
-            // It belongs to whom the store belongs to, as SQLite's side files do, where we may give it away.
-            let _ = fchown(file.file(), Some(store.uid()), Some(store.gid()))
-                .or_else(|_| fchown(file.file(), None, Some(store.gid())));
-        }
         let found = file.file().metadata()?;
         if !is_trusted(&found, &store) && !mutant::on("wait_stranger") {
             return Err(ErrorKind::PermissionDenied.into());

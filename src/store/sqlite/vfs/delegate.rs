@@ -118,16 +118,21 @@ unsafe fn open_inner(name: *const c_char, file: *mut sqlite3_file, flags: c_int,
             |opened| unix.xOpen.map_or(ffi::SQLITE_ERROR, |open| open(unix.pointer(), name, inner, flags, opened));
         above_standard(|| open(&raw mut opened))
     };
-    if rc != ffi::SQLITE_OK || flags & ffi::SQLITE_OPEN_MAIN_DB == 0 {
+    if flags & ffi::SQLITE_OPEN_MAIN_DB == 0 {
         // SAFETY: NULL, or SQLite's place for it.
         unsafe { out_flags.as_mut() }.into_iter().for_each(|flags| *flags = opened);
+        return rc;
+    }
+    // SAFETY: the name of a database is never NULL, and ends with NUL.
+    let store = paths::identity(unsafe { path_of(name) });
+    if rc != ffi::SQLITE_OK {
+        // SQLite uses a number again that another connection could not close yet, and the host may have closed it.
+        store.into_iter().for_each(descriptors::notice_lost);
         return rc;
     }
     // SQLite opens for reading only what could not be opened for writing: one failure of open(2) would make a store
     // read-only for as long as it is open.
     let reads_only = opened & ffi::SQLITE_OPEN_READONLY != 0 && flags & ffi::SQLITE_OPEN_READWRITE != 0;
-    // SAFETY: the name of a database is never NULL, and ends with NUL.
-    let store = paths::identity(unsafe { path_of(name) });
     // SAFETY: as above.
     unsafe { (*file.cast::<Delegate>()).store = store };
     let known = store

@@ -15,7 +15,6 @@ use crate::{
 use rusqlite::ffi::{self, sqlite3_file, sqlite3_int64};
 use std::{
     ffi::{OsStr, c_int, c_void},
-    fs::File,
     io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -81,7 +80,7 @@ impl Log {
         self.descriptor.flush()?;
         if self.is_new {
             // As SQLite does: what can't be flushed so is not told by the folder either.
-            let _ = self.path.parent().map(|folder| File::open(folder)?.sync_all());
+            let _ = self.path.parent().map(|folder| sys::open(folder, libc::O_RDONLY)?.sync_all());
             self.is_new = false;
         }
         Ok(())

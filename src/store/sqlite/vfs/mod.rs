@@ -69,9 +69,7 @@ pub fn install() -> Result<(), Error> {
             return Err(Error::new(Code::Unsupported, text));
         }
         let unix = UNIX.get_or_try_init(find_unix)?;
-        if !mutant::on("posix_locks") {
-            replace(unix, c"fcntl", system_calls::fcntl as *const c_void)?;
-        }
+        replace(unix, c"fcntl", system_calls::fcntl as *const c_void)?;
         replace(unix, c"close", system_calls::close as *const c_void)?;
         // SQLite asks the default VFS for random bytes, whichever the connection has.
         // SAFETY: what is registered lives as long as the process.
