@@ -11,7 +11,8 @@
  * opened the store read no boot id, took all leases of others for over, and granted some that were over for all others. A flush that
  * failed while a file was put into WAL mode was not heard of. A log that could not be opened once was read-only for ever. A
  * disk that could not read was called a damaged file, and a file that could not be looked at one that was moved. A read mark that
- * could not be locked shared stayed locked for all others. And without memory the process ended.
+ * could not be locked shared stayed locked for all others. An index that could not be opened once was called a damaged file. And without
+ * memory the process ended.
  *
  *   sweep every [SEED]           each n with each errno, once and for ever
  *   sweep sample SEED RUNS       each n as often as so many runs allow, with errnos by chance

@@ -294,20 +294,20 @@ unsafe extern "C" fn shm_map(
     // SQLite would set the mode of a new file after the fact, and another process could be refused in between.
     let _ = paths::make_side_file(path, "-shm");
     let rc = above_standard(map);
-    if rc != ffi::SQLITE_OK {
-        return if rc == ffi::SQLITE_READONLY_CANTINIT { ffi::SQLITE_CANTOPEN } else { rc };
-    }
-    let learned = learn_index(file, store);
+    // An index that SQLite could only open for reading would leave this connection, and all later ones of the process, without
+    // the locks of a writer.
+    let learned = if rc == ffi::SQLITE_OK { learn_index(file, store) } else { None };
     match learned.filter(|index| !index.reads_only() || mutant::on("opened_to_read")) {
         Some(found) => {
             // SAFETY: as above.
             unsafe { (*file.cast::<Delegate>()).index = Some(found) };
             rc
         }
-        None => {
+        None if rc == ffi::SQLITE_OK || rc & 0xff == ffi::SQLITE_READONLY => {
             delegate!(file, xShmUnmap, ffi::SQLITE_OK, 0);
             ffi::SQLITE_CANTOPEN
         }
+        None => rc,
     }
 }
 
