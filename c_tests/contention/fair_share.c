@@ -71,8 +71,11 @@ int main(void)
             most = rounds > most ? rounds : most;
         }
     }
-    /* The slowest of equals; a busy machine is allowed for. */
-    CHECK(least * 2 > most);
+    /*
+     * The slowest of equals. On SQLite the library gives the turns; on a server each process has a connection of its own,
+     * and on a busy machine the kernel gives one server process or the other three times as much processor time.
+     */
+    CHECK(least * (test_store_is("sqlite") ? 2 : 10) > most);
     CHECK(atomic_load(&crew->members[WITH_SETS].rounds) * 10 > most);
     CHECK(atomic_load(&crew->members[LONG_ID].rounds) * 10 > most);
     return 0;

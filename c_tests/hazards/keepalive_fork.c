@@ -7,7 +7,7 @@
  */
 #include "hazard.h"
 
-#define TTL_MS ((uint64_t)test_ttl_ms(1000))
+#define TTL_MS ((uint64_t)test_ttl_ms(2000))
 /* Several leases, in which a lock that is not renewed is lost for sure. */
 #define HOLD_MS ((int)(2 * TTL_MS) + 200)
 #define MANY 100
