@@ -55,7 +55,7 @@ endif
 
 SOURCES := Cargo.toml Cargo.lock $(wildcard build.rs .cargo/config.toml) $(shell find src -type f)
 
-.PHONY: build quick demo test prove header check-header torture soak bench install uninstall deb abi fmt lint lint-fmt lint-clippy lint-c lint-sh mutants clean help
+.PHONY: build quick demo test prove model header check-header torture soak bench install uninstall deb abi fmt lint lint-fmt lint-clippy lint-c lint-sh mutants clean help
 .DELETE_ON_ERROR:
 
 # Cargo knows best what is out of date, so `make build` always asks it.
@@ -81,6 +81,9 @@ test:
 
 prove:
 	@scripts/prove.sh
+
+model:
+	scripts/check_model.sh
 
 header:
 	$(CARGO) run --quiet --locked --package xtask header

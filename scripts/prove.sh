@@ -43,7 +43,7 @@ echo "Proving libdss on the stores: $DSS_TEST_STORES"
 # Nothing else can run without these, so a failure ends the run.
 # shellcheck disable=SC2046 # The list is meant to be split into words.
 step "tools" scripts/need.sh cargo cargo-clippy gcc g++ libasan make cmake setpriv valgrind strace libfaketime sqlite3.h pkg-config nm \
-    readelf strip unshare abidiff abidw dh dpkg-buildpackage lintian groff $(server_tools) || finish
+    readelf strip unshare abidiff abidw dh dpkg-buildpackage lintian groff spin $(server_tools) || finish
 step "build" make build quick || finish
 ! servers >/dev/null || step "servers that crash, and that are left alone" scripts/test_servers.sh
 use_servers || finish
@@ -54,6 +54,7 @@ suite count_cargo "histories" histories
 step "all defects are noticed" all_defects_are_noticed && show_defects
 step "instructions of a call" scripts/instructions.sh
 step "library with some of the stores" scripts/test_slim.sh
+step "model of the combiner" scripts/check_model.sh
 step "binary interface" scripts/test_abi.sh
 step "Debian packages" scripts/test_deb.sh
 step "fuzzing" scripts/fuzz.sh "${DSS_FUZZ_SECONDS:-60}"

@@ -6,7 +6,8 @@ use crate::{
         request::{Attempt, Request, Turn, Wanted},
         state::{Guard, Setting},
     },
-    store::{desks, etcd, postgres},
+    shared::combiner,
+    store::{etcd, postgres},
 };
 use std::sync::Arc;
 
@@ -27,9 +28,9 @@ pub fn postgres_answer(bytes: &[u8]) {
     requests.iter().for_each(|request| postgres::read_answer(&[request], &text));
 }
 
-/// Requests that another process has left, and which are done for it.
-pub fn desk(bytes: &[u8]) {
-    desks::read_requests(bytes);
+/// Requests that another process has published, and which are run for it.
+pub fn published(bytes: &[u8]) {
+    combiner::read_requests(bytes);
 }
 
 fn id() -> LockId {

@@ -7,6 +7,7 @@
 //! | `ffi` | the C functions of `dss.h`: check, convert, call, map |
 //! | `engine` | handles, batches, retries, forks |
 //! | `store` | one transaction for a batch, in memory, in a SQLite file, on PostgreSQL or on etcd |
+//! | `shared` | memory that the processes of a host share: the combiner, the wait queue |
 //! | `model` | names, requests, the rules of the lock, errors: no I/O |
 //!
 //! `clock` reads the clocks and `sys` calls the system where the standard library can't. `unsafe` code stands in `ffi`,
@@ -23,6 +24,7 @@ pub mod ffi;
 pub mod fuzzing;
 pub mod model;
 mod mutant;
+pub mod shared;
 pub mod store;
 #[allow(unsafe_code)]
 mod sys;

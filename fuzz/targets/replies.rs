@@ -9,6 +9,6 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         0 => fuzzing::etcd_answer(rest),
         1 => fuzzing::etcd_record(rest),
         2 => fuzzing::postgres_answer(rest),
-        _ => fuzzing::desk(rest),
+        _ => fuzzing::published(rest),
     }
 });

@@ -4,7 +4,7 @@
 mod attempt;
 mod calls;
 pub mod default_store;
-mod errand;
+mod delegate;
 pub mod events;
 pub mod gate;
 pub mod handle;
@@ -21,11 +21,11 @@ mod wait;
 
 use crate::{
     clock,
+    shared::wait_queue::Waiters,
     store::{
         contract::{Fault, Remote, Store},
         news::News,
         pulse::Pulse,
-        waiters::Waiters,
     },
 };
 use attempt::GivenUp;

@@ -3,7 +3,7 @@
 //! A caller that finds nobody at work does its request itself, on its own thread, with no hand-off. Callers that come
 //! meanwhile leave a ticket; whoever works takes all tickets that are there into one transaction, and when its own
 //! request is answered, the next waiting caller goes on with the work. Where another process has the write lock, the requests
-//! are left for it: [`super::errand`].
+//! are delegated to it: [`super::delegate`].
 
 mod work;
 
@@ -14,7 +14,8 @@ use crate::{
         error::Error,
         request::{Outcome, Request},
     },
-    store::{contract::Fault, desks::Desks},
+    shared::combiner::PublicationList,
+    store::contract::Fault,
     sys::futex::{Bell, Group},
 };
 use std::{
@@ -50,8 +51,8 @@ struct State {
     group_of_writes: Arc<Group>,
     /// Somebody is at work.
     working: bool,
-    /// It waits there for the answers of another process.
-    at_desk: Option<Arc<Desks>>,
+    /// It waits there for the answers of the combiner, another process.
+    delegated_to: Option<Arc<PublicationList>>,
     /// It waits for the expected number of writes.
     gathering: bool,
     /// How many writes were answered last, or came meanwhile: about as many will come again at once.
@@ -108,9 +109,9 @@ impl Queue {
         (state.expected, state.write_takes) = ((count + state.writes.len()).min(GATHER_MOST), takes);
     }
 
-    /// Where whoever works waits for another process; readers ring there.
-    pub fn stands_at(&self, desks: Option<Arc<Desks>>) {
-        lock(&self.state).at_desk = desks;
+    /// Where whoever works waits for another process; a read ends that wait.
+    pub fn set_delegated_to(&self, list: Option<Arc<PublicationList>>) {
+        lock(&self.state).delegated_to = list;
     }
 }
 
@@ -125,7 +126,7 @@ impl State {
         let ticket = Arc::new(Ticket::new(request, deadline, group.clone()));
         self.of_kind(&ticket).push_back(ticket.clone());
         if ticket.request.is_read() {
-            self.at_desk.iter().for_each(|desks| desks.ring());
+            self.delegated_to.iter().for_each(|list| list.wake_own());
         }
         let all_are_here = self.writes.len() >= self.expected && mem::take(&mut self.gathering);
         (ticket, all_are_here)
@@ -222,7 +223,7 @@ impl Engine {
         }
         state.working = true;
         drop(state);
-        let may_work = || self.desks().is_none_or(|desks| desks.announce_work());
+        let may_work = || self.publications().is_none_or(|list| list.try_become_combiner());
         let asked = if request.is_read() || may_work() { Some(self.ask(&[request], deadline, inside)) } else { None };
         let mut state = lock(&self.queue.state);
         state.working = false;

@@ -10,10 +10,8 @@ use crate::{
         request::{Attempt, Reply, Request, Turn, Wanted},
         state::{Guard, Setting},
     },
-    store::{
-        desks::{self, Desks},
-        memory::Memory,
-    },
+    shared::combiner::{self, PublicationList},
+    store::memory::Memory,
     sys::{file_of_test, mark::Mark, segment},
 };
 use scripted::{Deed, Scripted, engine, engine_of};
@@ -259,21 +257,22 @@ fn each_caller_has_its_own_time() {
     });
 }
 
-/// With more processes than desks, one without a desk left its requests nowhere as long as others were at work, and said
-/// -EBUSY in the end.
+/// With more processes than publication records, one without a record published its requests nowhere as long as others were
+/// at work, and returned -EBUSY in the end.
 #[test]
-fn a_process_without_a_desk_asks_the_store_itself() {
-    let (memory, file) = (segment::of_test(desks::LENGTH), file_of_test());
+fn a_process_without_a_record_asks_the_store_itself() {
+    let (memory, file) = (segment::of_test(combiner::LENGTH), file_of_test());
     let opened = || {
         let file = file();
-        Arc::new(Desks::open(memory.clone(), &file, Mark::put_on(file.as_raw_fd()).unwrap()).unwrap())
+        Arc::new(PublicationList::open(memory.clone(), &file, Mark::put_on(file.as_raw_fd()).unwrap()).unwrap())
     };
     let others: Vec<_> = (0..128).map(|_| opened()).collect();
-    others.iter().for_each(|desks| assert_eq!(desks.post(&[]), Some(0)));
+    others.iter().for_each(|list| assert_eq!(list.publish(&[]), Some(0)));
     let own = opened();
-    assert_eq!(own.post(&[]), None);
-    assert!(others[0].announce_work());
-    let store = Scripted { memory: Memory::default(), script: Arc::default(), desks: Some(own), sets_apart: false };
+    assert_eq!(own.publish(&[]), None);
+    assert!(others[0].try_become_combiner());
+    let store =
+        Scripted { memory: Memory::default(), script: Arc::default(), publications: Some(own), sets_apart: false };
     let engine = Engine::new(Box::new(store));
     assert!(matches!(call(&engine, lock("a"), 60_000), Ok(Reply::Granted(_))));
 }

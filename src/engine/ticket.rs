@@ -32,7 +32,7 @@ struct Progress {
     hindrance: Option<Error>,
     /// Why an earlier try may have been applied.
     doubt: Option<Error>,
-    /// Another process did not do it, for a reason that this one has to find out.
+    /// The combiner refused it, for a reason that this process has to find out.
     by_itself: bool,
 }
 

@@ -19,10 +19,10 @@ use crate::{
         request::{InQueue, InTheWay, Reply, Request, Turn, Wanted},
     },
     mutant,
+    shared::wait_queue::{RECHECK, Waiter},
     store::{
         news::Ear,
         pulse::{Beat, Pulse},
-        waiters::{RECHECK, Waiter},
     },
     sys::doorbell::{self, Address, Woken},
 };

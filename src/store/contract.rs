@@ -1,12 +1,15 @@
 //! What a store is to the engine: requests go down, answers come up.
 
-use super::{desks::Desks, news::News, pulse::Pulse, waiters::Waiters};
-use crate::model::{
-    error::{Code, Error},
-    lock::{Entry, Filter, Tick},
-    name::LockId,
-    request::{Outcome, Request},
-    state::KeyInfo,
+use super::{news::News, pulse::Pulse};
+use crate::{
+    model::{
+        error::{Code, Error},
+        lock::{Entry, Filter, Tick},
+        name::LockId,
+        request::{Outcome, Request},
+        state::KeyInfo,
+    },
+    shared::{combiner::PublicationList, wait_queue::Waiters},
 };
 use std::{sync::Arc, time::Instant};
 
@@ -30,8 +33,8 @@ use std::{sync::Arc, time::Instant};
 /// 11. `waiters` is the queue of those who wait for locks of the store, as far as its processes can reach each other. The
 ///     engine wakes them after what `apply` has released. `pulse` lets them see that nothing has changed since they looked;
 ///     None where only a look can tell.
-/// 12. `desks` is where the processes of a store leave requests for the one of them that is at work; None where there is
-///     but one process, or no way to reach the others. `apply` also does what others have left.
+/// 12. `publications` is where the processes of a store publish requests for the combiner among them; None where there is
+///     but one process, or no way to reach the others. `apply` also runs the requests that others have published.
 /// 13. `remote` is there for a store at the other end of a connection. Its `apply`, `list`, `check` and pages may take until the
 ///     deadline; a fork may pass meanwhile, in whose child nothing of the store is touched but the descriptors that
 ///     [`crate::sys::inherited`] knows. It finds lost answers again by itself: after [`Fault::Unknown`] the next `apply`
@@ -46,7 +49,7 @@ pub trait Store: Send {
     fn pulse(&mut self) -> Option<Arc<dyn Pulse>> {
         None
     }
-    fn desks(&mut self) -> Option<Arc<Desks>> {
+    fn publications(&mut self) -> Option<Arc<PublicationList>> {
         None
     }
     fn suspend(&mut self) {}

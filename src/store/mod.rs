@@ -1,7 +1,6 @@
 //! Stores: where the entries are kept. A store knows nothing of engines, handles or C.
 
 pub mod contract;
-pub mod desks;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod health;
@@ -13,4 +12,3 @@ pub mod postgres;
 pub mod pulse;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-pub mod waiters;

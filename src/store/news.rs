@@ -1,7 +1,6 @@
 //! What other processes release, as a remote store tells it.
 
-use super::waiters::Waiters;
-use crate::model::name::LockId;
+use crate::{model::name::LockId, shared::wait_queue::Waiters};
 use std::{os::fd::RawFd, sync::Arc};
 
 /// Where the threads of this process that wait for locks of a store hear of those that were released.

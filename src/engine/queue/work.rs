@@ -8,7 +8,8 @@ use crate::{
         error::Error,
         request::{Outcome, Request},
     },
-    store::{contract::Fault, desks::Desks},
+    shared::combiner::PublicationList,
+    store::contract::Fault,
 };
 use std::{
     mem,
@@ -40,20 +41,20 @@ impl Engine {
         self.apply(self.queue.take_reads(), inside)
     }
 
-    /// Does the writes that are there, or leaves them for another process that is at work; true if somebody was in the way.
+    /// Does the writes that are there, or delegates them to the combiner, another process; true if somebody was in the way.
     fn do_writes(&self, own: &Arc<Ticket>, inside: &mut Inside) -> Result<bool, Error> {
         if !self.queue.has_writes() {
             return Ok(false);
         }
         self.gather(own, inside)?;
         let batch = self.queue.take_writes();
-        let Some(desks) = self.desks() else { return Ok(self.apply(batch, inside)) };
-        if batch.is_empty() || !desks.announce_work() {
+        let Some(list) = self.publications() else { return Ok(self.apply(batch, inside)) };
+        if batch.is_empty() || !list.try_become_combiner() {
             self.queue.put_back(batch);
         } else if !self.apply(batch, inside) {
             return Ok(false);
         }
-        self.leave_for_others(&desks, own.deadline, inside)
+        self.delegate(&list, own.deadline, inside)
     }
 
     /// Threads whose calls were answered together come again at about the same time. Those that are still on their way are
@@ -135,8 +136,8 @@ impl Engine {
         })
     }
 
-    pub(super) fn desks(&self) -> Option<Arc<Desks>> {
-        if self.remote.is_some() { None } else { lock(&self.store).desks() }
+    pub(super) fn publications(&self) -> Option<Arc<PublicationList>> {
+        if self.remote.is_some() { None } else { lock(&self.store).publications() }
     }
 
     /// To be said when what the requests released can be seen.

@@ -7,12 +7,11 @@ use crate::{
         request::{Outcome, Request},
         state::KeyInfo,
     },
+    shared::{combiner::PublicationList, wait_queue::Waiters},
     store::{
         contract::{Fault, Pages, Scan, Snapshot, Store},
-        desks::Desks,
         memory::Memory,
         pulse::Pulse,
-        waiters::Waiters,
     },
 };
 use std::{
@@ -49,7 +48,7 @@ pub struct Script {
 pub struct Scripted {
     pub memory: Memory,
     pub script: Arc<Mutex<Script>>,
-    pub desks: Option<Arc<Desks>>,
+    pub publications: Option<Arc<PublicationList>>,
     pub sets_apart: bool,
 }
 
@@ -96,8 +95,8 @@ impl Store for Scripted {
         self.memory.pulse()
     }
 
-    fn desks(&mut self) -> Option<Arc<Desks>> {
-        self.desks.clone()
+    fn publications(&mut self) -> Option<Arc<PublicationList>> {
+        self.publications.clone()
     }
 
     fn check(&mut self, _: Instant) -> Result<(), Fault> {
@@ -116,6 +115,6 @@ pub fn engine(deeds: &[Deed], then: Deed) -> (Engine, Arc<Mutex<Script>>) {
 pub fn engine_of(deeds: &[Deed], then: Deed, sets_apart: bool) -> (Engine, Arc<Mutex<Script>>) {
     let script = Script { deeds: deeds.iter().copied().collect(), then: Some(then), batches: Vec::new() };
     let script = Arc::new(Mutex::new(script));
-    let store = Scripted { memory: Memory::default(), script: script.clone(), desks: None, sets_apart };
+    let store = Scripted { memory: Memory::default(), script: script.clone(), publications: None, sets_apart };
     (Engine::new(Box::new(store)), script)
 }

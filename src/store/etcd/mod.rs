@@ -23,10 +23,7 @@ mod transport;
 mod txn;
 mod values;
 
-use super::{
-    contract::{Fault, Missing, Pages, Remote, Scan, Snapshot, Store},
-    waiters::Waiters,
-};
+use super::contract::{Fault, Missing, Pages, Remote, Scan, Snapshot, Store};
 use crate::{
     clock,
     model::{
@@ -35,6 +32,7 @@ use crate::{
         state::KeyInfo,
         uri,
     },
+    shared::wait_queue::Waiters,
     sys::panics,
 };
 use api::{Range, Txn};

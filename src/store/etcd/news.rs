@@ -14,10 +14,8 @@ use super::{
 use crate::{
     clock,
     model::{lock::Record, name::LockId, uri::etcd::Etcd as Target},
-    store::{
-        news::{Ear, News},
-        waiters::Waiters,
-    },
+    shared::wait_queue::Waiters,
+    store::news::{Ear, News},
     sys::{identity::Descriptor, poll},
 };
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};

@@ -5,7 +5,6 @@ mod versions;
 use super::{
     contract::{Fault, Found, PAGE_ITEMS, Pages, Scan, Snapshot, Store},
     pulse::{Counter, Pulse},
-    waiters::Waiters,
 };
 use crate::{
     clock::{self, LeaseClock},
@@ -20,6 +19,7 @@ use crate::{
         },
         state::{KeyInfo, Setting, Stamp, Value},
     },
+    shared::wait_queue::Waiters,
 };
 use std::{
     ops::Bound,

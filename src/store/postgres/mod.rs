@@ -22,10 +22,7 @@ mod state;
 mod statement;
 mod ways;
 
-use super::{
-    contract::{Fault, Missing, Pages, Remote, Scan, Snapshot, Store},
-    waiters::Waiters,
-};
+use super::contract::{Fault, Missing, Pages, Remote, Scan, Snapshot, Store};
 use crate::{
     clock,
     model::{
@@ -34,6 +31,7 @@ use crate::{
         uri::postgres::Postgres as Target,
     },
     mutant,
+    shared::wait_queue::Waiters,
 };
 use errors::{Cure, Trouble};
 use list::Lists;

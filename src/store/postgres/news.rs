@@ -5,10 +5,8 @@ use super::{answers::bytes_of, link::Link, site::Site};
 use crate::{
     clock,
     model::name::LockId,
-    store::{
-        news::{Ear, News},
-        waiters::Waiters,
-    },
+    shared::wait_queue::Waiters,
+    store::news::{Ear, News},
     sys::{
         doorbell::{self, Address},
         identity::Descriptor,

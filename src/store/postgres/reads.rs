@@ -17,7 +17,7 @@ use crate::{
         request::{Attempt, Outcome, Request},
         rules::{Moment, decide},
     },
-    store::waiters::RECHECK,
+    shared::wait_queue::RECHECK,
 };
 use std::{collections::BTreeMap, time::Instant};
 

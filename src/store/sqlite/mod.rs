@@ -35,9 +35,7 @@ mod watch;
 
 use super::{
     contract::{Fault, Pages, Scan, Snapshot, Store},
-    desks::{Desks, Errands},
     pulse::Pulse,
-    waiters::Waiters,
 };
 use crate::{
     clock,
@@ -47,6 +45,10 @@ use crate::{
         state::KeyInfo,
     },
     mutant,
+    shared::{
+        combiner::{Combining, PublicationList},
+        wait_queue::Waiters,
+    },
 };
 use connection::Connection;
 use paths::PathText;
@@ -156,23 +158,26 @@ impl Sqlite {
         if !in_doubt && !batch.is_empty() && batch.iter().all(|request| request.is_read()) {
             return self.connection().map_err(after_init)?.read(batch);
         }
-        let mut errands = Errands::of(self.wait_file.desks());
-        let result = self.connection().map_err(after_init)?.write(batch, in_doubt, &mut errands);
+        let mut combining = Combining::new(self.wait_file.publications());
+        if batch.is_empty() && !in_doubt && !combining.has_lock() {
+            return Ok(Vec::new());
+        }
+        let result = self.connection().map_err(after_init)?.write(batch, in_doubt, &mut combining);
         match &result {
             Ok(_) => {
                 self.in_doubt = false;
-                if !errands.is_empty() {
-                    mutant::die_now_and_then(["dies_owing", "unlocks_forgotten"]);
+                if !combining.is_empty() {
+                    mutant::die_now_and_then(["dies_unanswered", "combined_forgotten"]);
                 }
-                errands.answer();
+                combining.answer();
             }
             // The connection stays: it knows that the transaction did not happen, and the next one writes over it.
             Err(Fault::Unknown(_)) => {
                 self.in_doubt = true;
-                errands.all_unknown();
+                combining.answer_unknown();
             }
-            // What others had left is as if it had never been taken.
-            Err(_) => drop(errands),
+            // The requests of others have not happened.
+            Err(_) => drop(combining),
         }
         result
     }
@@ -222,8 +227,8 @@ impl Store for Sqlite {
         Some(connection.pulse(&self.place)?)
     }
 
-    fn desks(&mut self) -> Option<Arc<Desks>> {
-        self.wait_file.desks()
+    fn publications(&mut self) -> Option<Arc<PublicationList>> {
+        self.wait_file.publications()
     }
 
     fn was_made(&self) -> bool {

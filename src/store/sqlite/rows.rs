@@ -9,7 +9,6 @@ use crate::{
         request::Attempt,
         state::{Stamp, Value as Kept},
     },
-    store::desks::ErrandNumber,
 };
 
 /// The column of [`super::schema::SCAN`] that a row's id stands in.
@@ -103,26 +102,9 @@ pub fn values_of<'a>(id: &'a LockId, record: &'a Record, lease: &'a Lease) -> [V
     }
 }
 
-/// The note of the store's own row: 16 bytes for each unlock, its number and the token of its lock, the highest byte first.
-pub fn unlocked_bytes(unlocked: &[(ErrandNumber, u64)]) -> Vec<u8> {
-    unlocked.iter().flat_map(|(number, token)| [number.to_be_bytes(), token.to_be_bytes()]).flatten().collect()
-}
-
-pub fn unlocked_of(note: &[u8]) -> Vec<(ErrandNumber, u64)> {
-    let word = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-    note.chunks_exact(16).map(|pair| (word(&pair[..8]), word(&pair[8..]))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_list_of_unlocks_is_read_as_it_was_written() {
-        let unlocked = [(u64::MAX, 1), (7 << 4 | 3, i64::MAX as u64)];
-        assert_eq!(unlocked_of(&unlocked_bytes(&unlocked)), unlocked);
-        assert_eq!(unlocked_of(b""), []);
-    }
 
     #[test]
     fn a_lease_is_read_as_it_was_written() {

@@ -20,8 +20,8 @@ pub const VERSION: u32 = STEPS.len() as u32;
 /// knows no locale. Times with _us are UTC microseconds. What belongs to the lease is one value (`rows.rs`), for each column
 /// costs every transaction. A row with the empty owner is the trace of a lock that nobody holds.
 ///
-/// The row with the empty id, which no lock can have, is the store's own: its token is the last one granted, its note tells
-/// which unlocks the last transaction that did some for other processes has done (`rows.rs`). It stands in
+/// The row with the empty id, which no lock can have, is the store's own: its token is the last one granted, its note is
+/// the number of the last transaction that has changed something for other processes (`shared/combiner`). It stands in
 /// the same b-tree so that a grant and its token are, in a store of a few locks, one page and one write. Versions of values are
 /// tokens, too, so one row is enough to never give one twice.
 const STEPS: &[&str] = &[
@@ -62,7 +62,7 @@ pub const UPDATE: &str = "UPDATE lock SET owner = ?2, token = ?3, attempt = ?4, 
 pub const DELETE: &str = "DELETE FROM lock WHERE id = ?1";
 pub const SELECT_LAST_TOKEN: &str = "SELECT token FROM lock WHERE id = x''";
 pub const UPDATE_LAST_TOKEN: &str = "UPDATE lock SET token = ?1 WHERE id = x''";
-pub const SELECT_UNLOCKED: &str = "SELECT note FROM lock WHERE id = x''";
+pub const SELECT_COMBINED: &str = "SELECT note FROM lock WHERE id = x''";
 pub const UPDATE_OWN_ROW: &str = "UPDATE lock SET token = ?1, note = ?2 WHERE id = x''";
 pub const SELECT_VALUE: &str = "SELECT version, attempt, value FROM state WHERE key = ?1";
 pub const SELECT_STAMP: &str = "SELECT version, attempt FROM state WHERE key = ?1";

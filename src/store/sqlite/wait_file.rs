@@ -1,9 +1,9 @@
-//! Where the processes of a store see who waits, and leave requests for each other: a segment of shared
+//! Where the processes of a store see who waits, and publish requests for each other: a segment of shared
 //! memory, which the file FILE-wait beside the database names.
 //!
 //! No lock depends on it. So the file may be missing, be another one than our neighbours', or hold
 //! nonsense, and the segment may be out of reach (in another IPC namespace), and all that is lost is time:
-//! see [`Waiters`] and [`Desks`]. Each process that uses the segment shares a lock on a byte of the file;
+//! see [`Waiters`] and [`PublicationList`]. Each process that uses the segment shares a lock on a byte of the file;
 //! a segment is made by a process that finds this byte unlocked.
 
 use super::{
@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     clock, mutant,
-    store::{
-        desks::{self, Desks},
-        waiters::{self, Waiters},
+    shared::{
+        combiner::{self, PublicationList},
+        wait_queue::{self, Waiters},
     },
     sys::{
         self, byte_lock,
@@ -52,13 +52,13 @@ struct Shared {
     record: Record,
     /// When its inode last changed, if the record has been seen in it since then.
     seen: Option<Changed>,
-    desks: Arc<Desks>,
+    publications: Arc<PublicationList>,
 }
 
 impl Shared {
     fn is_named_by(&self, found: &Metadata) -> bool {
         let is_same = (found.dev(), found.ino()) == self.file;
-        (is_same || mutant::on("wait_follow")) && self.desks.is_open()
+        (is_same || mutant::on("wait_follow")) && self.publications.is_open()
     }
 
     /// Writes the record anew if others have changed the content. A file whose inode has not changed need not be
@@ -88,11 +88,14 @@ fn changed(found: &Metadata) -> Option<Changed> {
     (age_us > FRESH_US).then(|| (found.ctime(), found.ctime_nsec()))
 }
 
-/// The words of the segment: its number to know it by, those who wait, the desks. Each part begins at a cache line.
+/// The words of the segment: its number to know it by, those who wait, the publication list. Each part begins at a cache line.
 const NONCE_WORD: usize = 0;
-const WAITERS: Range<usize> = 8..8 + waiters::LENGTH;
-const DESKS: Range<usize> = WAITERS.end.next_multiple_of(8)..WAITERS.end.next_multiple_of(8) + desks::LENGTH;
-const BYTES: usize = (DESKS.end * size_of::<u64>()).next_multiple_of(4096);
+const WAITERS: Range<usize> = 8..8 + wait_queue::LENGTH;
+const PUBLICATIONS: Range<usize> = {
+    let begin = WAITERS.end.next_multiple_of(8);
+    begin..begin + combiner::LENGTH
+};
+const BYTES: usize = (PUBLICATIONS.end * size_of::<u64>()).next_multiple_of(4096);
 
 /// Bytes of the file, far behind its end: locked while the segment is looked for or made; and shared by all who use it.
 const TURN: libc::off_t = 1 << 42;
@@ -110,7 +113,9 @@ struct Record {
     nonce: u64,
 }
 
-const MAGIC: u64 = u64::from_le_bytes(*b"dsswait1");
+/// The last digit is the version of the segment's layout, and grows with each change of it. A process
+/// that finds another version shares nothing with those that use it, and leaves the file to them.
+const MAGIC: u64 = u64::from_le_bytes(*b"dsswait2");
 const RECORD: usize = 4 * size_of::<u64>();
 
 impl Record {
@@ -161,9 +166,9 @@ impl WaitFile {
         self.waiters.clone()
     }
 
-    pub fn desks(&mut self) -> Option<Arc<Desks>> {
+    pub fn publications(&mut self) -> Option<Arc<PublicationList>> {
         self.follow_now_and_then();
-        self.shared.as_ref().map(|shared| shared.desks.clone())
+        self.shared.as_ref().map(|shared| shared.publications.clone())
     }
 
     fn follow_now_and_then(&mut self) {
@@ -201,10 +206,10 @@ impl WaitFile {
         byte_lock::unlock(marked, TURN);
         let (segment, record) = joined?;
         let segment = Arc::new(segment);
-        let waiters = Waiters::shared(segment.part(WAITERS)).ok_or(ErrorKind::InvalidData)?;
-        let desks = Arc::new(Desks::open(segment.part(DESKS), file.file(), marked.mark)?);
+        let waiters = Waiters::shared(segment.part(WAITERS));
+        let publications = Arc::new(PublicationList::open(segment.part(PUBLICATIONS), file.file(), marked.mark)?);
         let seen = changed(&found);
-        Ok((waiters, Shared { file: (found.dev(), found.ino()), record, seen, desks }))
+        Ok((waiters, Shared { file: (found.dev(), found.ino()), record, seen, publications }))
     }
 
     /// The segment that the file names; or a new one, if nobody uses that. In its own turn.
@@ -312,6 +317,22 @@ mod tests {
             one.follow();
             assert!(one.shared.as_ref().is_some_and(|shared| shared.seen.is_some()));
         }
+    }
+
+    /// Of two libraries of different versions on one store, each would read the other's memory by its own layout.
+    #[test]
+    fn a_file_of_another_version_is_left_to_those_who_use_it() {
+        let folder = TempDir::new().unwrap();
+        let newer = followed(&found(folder.path()));
+        let mut content = fs::read(&newer.path).unwrap();
+        content[..8].copy_from_slice(b"dsswait9");
+        fs::write(&newer.path, &content).unwrap();
+        let mut older = followed(&found(folder.path()));
+        assert!(record(&older).is_none() && older.publications().is_none());
+        assert_eq!(fs::read(&newer.path).unwrap(), content);
+        drop(newer);
+        older.follow();
+        assert!(record(&older).is_some());
     }
 
     #[test]

@@ -9,15 +9,15 @@ use crate::{
         state::Setting,
     },
     mutant,
+    shared::combiner::{Combining, PATIENCE},
     store::{
         contract::Fault,
-        desks::{ErrandNumber, Errands, PATIENCE},
         sqlite::{
             descriptors,
             errors::Failure,
             log,
             rows::{self, Lease},
-            statement::{Value, drop_row},
+            statement::{Row, Value, drop_row},
             statements::Statements,
             stop::Stop,
             values,
@@ -34,10 +34,15 @@ const GATHER_PART: u32 = 2;
 const LONGEST_COMMIT: Duration = Duration::from_micros(400);
 
 impl Connection {
-    /// One transaction for the whole batch, and for what other processes have left. With `always` it writes, and so flushes,
+    /// One transaction for the whole batch and the requests that other processes have published. With `always` it writes, and so flushes,
     /// even if the batch changes nothing.
-    pub fn write(&mut self, batch: &[&Request], always: bool, errands: &mut Errands) -> Result<Vec<Outcome>, Fault> {
-        match self.transact(batch, always, errands) {
+    pub fn write(
+        &mut self,
+        batch: &[&Request],
+        always: bool,
+        combining: &mut Combining,
+    ) -> Result<Vec<Outcome>, Fault> {
+        match self.transact(batch, always, combining) {
             Ok(outcomes) => Ok(outcomes),
             Err(stop) => {
                 let fault = stop.fault(&self.path);
@@ -47,29 +52,27 @@ impl Connection {
         }
     }
 
-    fn transact(&mut self, batch: &[&Request], always: bool, errands: &mut Errands) -> Result<Vec<Outcome>, Stop> {
+    fn transact(&mut self, batch: &[&Request], always: bool, combining: &mut Combining) -> Result<Vec<Outcome>, Stop> {
         self.look_at_index()?;
         self.statements.begin.run(&self.sql, &[], drop_row)?;
         log::transaction_begins();
         // Now no other process can write. Is the path still ours, and the schema one that we know?
         self.watch.check()?;
         self.notice_others()?;
-        errands.begin();
+        combining.begin();
         let wait_until = clock::instant() + self.commit_takes / GATHER_PART;
         let before = self.last_token()?;
         self.was_undone = self.token_before_doubt == Some(before);
         let mut moment = Moment { now_us: clock::now_us(), tick: self.clock.now(), last_token: Some(before) };
-        // Before all else, so that it finds what the one who owes it left.
-        if errands.some_are_owed() {
-            errands.take_owed(&self.unlocked_for_others()?);
-            errands.do_each(|request| self.write_one_of_others(request, &mut moment))?;
+        if combining.is_recovery_due() {
+            combining.recover(self.last_combined()?);
         }
         let mut outcomes = Vec::with_capacity(batch.len());
         for request in batch {
             outcomes.push(self.write_one(request, &mut moment)?);
         }
-        self.do_errands(errands, &mut moment, wait_until)?;
-        self.write_own_row(&moment, before, always, &errands.unlocked())?;
+        self.run_for_others(combining, &mut moment, wait_until)?;
+        self.write_own_row(&moment, before, always, combining.write_answers())?;
         let commit_begins = clock::instant();
         self.token_before_doubt.get_or_insert(before);
         let committed = self.statements.commit.run(&self.sql, &[], drop_row).map_err(Failure::at_commit);
@@ -88,14 +91,14 @@ impl Connection {
         Ok(outcomes)
     }
 
-    /// Does what others have left, and what they bring until then.
-    fn do_errands(&mut self, errands: &mut Errands, moment: &mut Moment, until: Instant) -> Result<(), Stop> {
-        errands.take(MOST_FOR_OTHERS);
+    /// Runs the requests that other processes have published, or publish until then.
+    fn run_for_others(&mut self, combining: &mut Combining, moment: &mut Moment, until: Instant) -> Result<(), Stop> {
+        combining.take(MOST_FOR_OTHERS);
         loop {
             (moment.now_us, moment.tick) = (clock::now_us(), self.clock.now());
-            errands.do_each(|request| self.write_one_of_others(request, moment))?;
+            combining.run_each(|request| self.write_one_of_others(request, moment))?;
             // What can't be taken now is left for the next transaction.
-            if !errands.are_more(until) || !errands.take(MOST_FOR_OTHERS) {
+            if !combining.wait_for_more(until) || !combining.take(MOST_FOR_OTHERS) {
                 return Ok(());
             }
         }
@@ -109,32 +112,26 @@ impl Connection {
         }
     }
 
-    /// The last token, and which unlocks were done for others.
-    fn write_own_row(
-        &mut self,
-        moment: &Moment,
-        before: u64,
-        always: bool,
-        unlocked: &[(ErrandNumber, u64)],
-    ) -> Result<(), Stop> {
+    /// The last token, and the number of this transaction if it has run requests of others.
+    fn write_own_row(&mut self, moment: &Moment, before: u64, always: bool, combined: Option<u64>) -> Result<(), Stop> {
         let last_token = moment.last_token.unwrap_or(before);
         let token = Value::Integer(last_token as i64);
-        if !unlocked.is_empty() {
-            let list = rows::unlocked_bytes(unlocked);
-            self.statements.update_own_row.run(&self.sql, &[token, Value::Blob(&list)], drop_row)?;
+        if let Some(number) = combined {
+            let number = number.to_be_bytes();
+            self.statements.update_own_row.run(&self.sql, &[token, Value::Blob(&number)], drop_row)?;
         } else if last_token != before || always {
             self.statements.update_last_token.run(&self.sql, &[token], drop_row)?;
         }
         Ok(())
     }
 
-    /// The unlocks that the last transaction which did some for others has done.
-    fn unlocked_for_others(&mut self) -> Result<Vec<(ErrandNumber, u64)>, Stop> {
-        if mutant::on("unlocks_forgotten") {
-            return Ok(Vec::new());
+    /// The number of the last transaction that has changed something for others.
+    fn last_combined(&mut self) -> Result<Option<u64>, Stop> {
+        if mutant::on("combined_forgotten") {
+            return Ok(None);
         }
-        let list = self.statements.select_unlocked.run(&self.sql, &[], |row| rows::unlocked_of(row.bytes(0)))?;
-        Ok(list.unwrap_or_default())
+        let number = |row: &Row| row.bytes(0).try_into().map(u64::from_be_bytes).ok();
+        Ok(self.statements.select_combined.run(&self.sql, &[], number)?.flatten())
     }
 
     fn write_one(&mut self, request: &Request, moment: &mut Moment) -> Result<Outcome, Stop> {

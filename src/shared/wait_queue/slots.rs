@@ -10,11 +10,13 @@ use crate::{
 use std::{
     ops::Deref,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
-const LAYOUT: u64 = 1;
-const LAYOUT_WORD: usize = 0;
-const NEXT_TICKET: usize = 1;
+const NEXT_TICKET: usize = 0;
+/// How long a waiter sleeps at most before it sees by itself whether the store has changed.
+pub const RECHECK: Duration = Duration::from_millis(220);
+
 const IN_USE: usize = 8;
 pub const SLOTS: usize = 512;
 const FIRST_SLOT: usize = 64;
@@ -30,7 +32,7 @@ const HASHES: usize = 6;
 pub const IDS_IN_SLOT: usize = 2 * (SLOT_WORDS - HASHES);
 
 /// A waiter that gave no sign of life for so long is stopped or gone, and not counted on.
-pub const LIVELY_MS: u64 = 3 * super::RECHECK.as_millis() as u64;
+pub const LIVELY_MS: u64 = 3 * RECHECK.as_millis() as u64;
 /// After so long its slots are given to others. One that comes back enters anew.
 pub const GONE_MS: u64 = 10_000;
 
@@ -86,10 +88,8 @@ impl Slots {
         Slots(Words::OfProcess((0..LENGTH).map(|_| AtomicU64::new(0)).collect()))
     }
 
-    /// None if the memory is of another layout.
-    pub fn shared(memory: Part) -> Option<Slots> {
-        let found = memory[LAYOUT_WORD].compare_exchange(0, LAYOUT, Ordering::AcqRel, Ordering::Acquire);
-        matches!(found, Ok(_) | Err(LAYOUT)).then_some(Slots(Words::Shared(memory)))
+    pub fn shared(memory: Part) -> Slots {
+        Slots(Words::Shared(memory))
     }
 
     pub fn next_ticket(&self) -> u64 {

@@ -20,12 +20,9 @@ use crate::{
         segment::Part,
     },
 };
-pub use slots::LENGTH;
 use slots::{IDS_IN_SLOT, Since, Slot, Slots, hash, now_ms};
-use std::{io, sync::Arc, time::Duration};
-
-/// How long a waiter sleeps at most before it sees by itself whether the store has changed.
-pub const RECHECK: Duration = Duration::from_millis(220);
+pub use slots::{LENGTH, RECHECK};
+use std::{io, sync::Arc};
 
 /// The waiters of one store.
 pub struct Waiters(Slots);
@@ -35,9 +32,8 @@ impl Waiters {
         Waiters(Slots::of_process())
     }
 
-    /// None if the memory is of another layout.
-    pub fn shared(memory: Part) -> Option<Waiters> {
-        Slots::shared(memory).map(Waiters)
+    pub fn shared(memory: Part) -> Waiters {
+        Waiters(Slots::shared(memory))
     }
 
     /// Wakes for each of the locks the one who waits longest and has not been woken yet.

@@ -1,4 +1,4 @@
-//! Requests as bytes, for those who do them in another process; and what they answer.
+//! Requests as bytes, for the process that runs them; and its answers as words.
 
 use crate::model::{
     lock::End,
@@ -17,7 +17,7 @@ const ANY: u8 = 1;
 const RESUME: u8 = 2;
 const HAS_OWNER: u8 = 4;
 
-/// None for a request that its own process has to do: one about several locks, or one that is rare.
+/// None for a request that its own process has to run: one about several locks, or one that is rare.
 pub fn encode(request: &Request) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(128);
     match request {
@@ -103,14 +103,14 @@ fn get<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(name)
 }
 
-/// What one request of a desk came to.
+/// The outcome of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// It was done, for good.
     Done(Grant),
-    /// It was not done and changed nothing. Why, its own process has to find out: texts are long.
+    /// It changed nothing. Its own process has to find out why, for texts are long.
     Refused,
-    /// It may have been done; who did it was told so itself.
+    /// It may have been done: the flush failed.
     Unknown,
 }
 
@@ -121,7 +121,7 @@ const REFUSED: u64 = 2;
 const UNKNOWN: u64 = 3;
 
 impl Answer {
-    /// What an outcome comes to for those who can't be shown all of it.
+    /// What the other process is told of an outcome.
     pub fn of(outcome: &Outcome) -> Answer {
         match outcome {
             Ok(Reply::Granted(grants)) => {
@@ -158,5 +158,13 @@ impl Answer {
             REFUSED => Answer::Refused,
             _ => Answer::Unknown,
         }
+    }
+}
+
+/// For fuzzing: the requests of another process.
+#[cfg(feature = "fuzzing")]
+pub fn read_requests(mut bytes: &[u8]) {
+    while let Some(request) = decode(&mut bytes) {
+        assert!(!request.ids().is_empty());
     }
 }

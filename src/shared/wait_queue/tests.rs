@@ -6,6 +6,7 @@ use super::{
 };
 use crate::sys::signals::SignalMask;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 fn ids(names: &[&str]) -> Vec<LockId> {
     names.iter().map(|name| LockId::new(name.as_bytes()).unwrap()).collect()
