@@ -4,7 +4,7 @@
 use super::{
     events::Event,
     gate::Inside,
-    handle::{Handle, Session},
+    handle::{self, Handle, Session},
     keepalive,
 };
 use crate::{
@@ -49,6 +49,12 @@ impl Granted {
             owner_dead: is_new && grant.before.is_bad(),
         })
     }
+}
+
+/// Closes a handle: calls that are under way in other threads end as they would, but those that wait for a lock end at once.
+pub fn close(number: usize, inside: &mut Inside) -> Result<(), Error> {
+    handle::close(number, inside);
+    keepalive::stop_if_unused(inside)
 }
 
 impl Handle {

@@ -7,7 +7,6 @@
 //! Every lock of the library is taken inside, so none is held by another thread at the moment of a fork; what belongs
 //! to an engine the child never touches, because a new generation makes engines of its own.
 
-use super::{handle, keepalive, registry};
 use crate::{
     model::error::{Code, Error},
     mutant,
@@ -22,7 +21,7 @@ use std::{
     cell::RefCell,
     panic,
     sync::{
-        MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -173,16 +172,19 @@ impl Inside {
     }
 }
 
-/// Run when the library is loaded. Done by the first call instead, a fork in the middle of it would leave a child in which
-/// it never ends.
-#[used]
-#[allow(unsafe_code)]
-// SAFETY: the loader calls what stands in this section, one function pointer, with arguments that C may leave unread.
-#[unsafe(link_section = ".init_array")]
-static ON_LOAD: extern "C" fn() = watch_forks;
+/// What the parts of the library do at a fork, while the gate is shut.
+pub struct Hooks {
+    pub before: fn(),
+    /// Nothing may be allocated here, since another thread of the parent may have been in malloc.
+    pub in_child: fn(),
+}
 
-extern "C" fn watch_forks() {
-    if sys::on_fork(before_fork, after_fork_in_parent, after_fork_in_child).is_ok() {
+static HOOKS: OnceLock<Hooks> = OnceLock::new();
+
+/// Call when the library is loaded. Done by the first call instead, a fork in the middle of it would leave a child in which
+/// it never ends.
+pub fn watch_forks(hooks: Hooks) {
+    if HOOKS.set(hooks).is_ok() && sys::on_fork(before_fork, after_fork_in_parent, after_fork_in_child).is_ok() {
         birth_mark::prepare();
         settle_here();
     }
@@ -196,7 +198,7 @@ extern "C" fn before_fork() {
     let shut = GATE.write().unwrap_or_else(PoisonError::into_inner);
     if !mutant::on("fork_close") {
         // A defect in there must not end the host's fork; the child makes its own engines in any case.
-        let _ = panic::catch_unwind(registry::suspend_all);
+        let _ = HOOKS.get().map(|hooks| panic::catch_unwind(hooks.before));
     }
     let unchanging = inherited::changing();
     let _ = SHUT.try_with(|slot| slot.replace(Some((shut, unchanging, shield))));
@@ -211,13 +213,7 @@ extern "C" fn after_fork_in_child() {
         if slot.borrow().is_some() && !mutant::on("fork_close") {
             GENERATION.fetch_add(1, Ordering::Relaxed);
             inherited::close_all();
-            if !mutant::on("fork_keeper") {
-                keepalive::forget_thread();
-            }
-            if !mutant::on("fork_holdings") {
-                handle::forget_parent();
-            }
-            registry::drop_inherited();
+            HOOKS.get().iter().for_each(|hooks| (hooks.in_child)());
         }
         if slot.borrow().is_some() {
             settle_here();

@@ -4,10 +4,9 @@
 //! opened is found out instead of followed.
 
 use super::{
-    attempt::Series,
+    commit::attempt::Series,
     gate::{self, Inside},
     holdings::Holdings,
-    keepalive,
     registry::{self, Shared},
 };
 use crate::{
@@ -107,13 +106,12 @@ pub fn find(number: usize, _inside: &Inside) -> Result<Arc<Handle>, Error> {
 
 /// Takes the handle out of the table. Calls that are under way in other threads end as they would, but those that wait for
 /// a lock end at once.
-pub fn close(number: usize, inside: &mut Inside) -> Result<(), Error> {
+pub fn close(number: usize, _inside: &Inside) {
     let closed = HANDLES.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
     if let Some(handle) = closed {
         handle.closed.store(true, Ordering::SeqCst);
         handle.waiting().iter().for_each(|address| drop(doorbell::ring(*address)));
     }
-    keepalive::stop_if_unused(inside)
 }
 
 /// The handles that are open now.

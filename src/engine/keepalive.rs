@@ -4,6 +4,7 @@
 //! done inside the gate, so a fork finds it asleep; a child has none, until it takes such a lock itself.
 
 use super::{
+    commit::engine::Engine,
     gate::{self, Inside},
     handle::{self, Handle, Session},
 };
@@ -159,7 +160,7 @@ fn round(inside: &mut Inside) -> i64 {
 fn by_store(mut keepings: Vec<Keeping>) -> Vec<Vec<Keeping>> {
     let mut groups = Vec::new();
     while let Some(first) = keepings.pop() {
-        let store: *const super::Engine = &*first.session.store;
+        let store: *const Engine = &*first.session.store;
         let mut group: Vec<Keeping> = keepings.extract_if(.., |other| ptr::eq(&*other.session.store, store)).collect();
         group.push(first);
         groups.push(group);

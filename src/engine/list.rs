@@ -1,10 +1,9 @@
 //! Lists of locks and of keys, and cleaning up after owners who are gone.
 
 use super::{
+    commit::{engine::broken, pause::Pause},
     gate::Inside,
     handle::{Handle, Session},
-    pause::Pause,
-    registry,
 };
 use crate::{
     clock,
@@ -177,7 +176,7 @@ fn begun<L>(
     let mut pause = Pause::new();
     loop {
         if session.store.is_broken() {
-            return Err(registry::broken());
+            return Err(broken());
         }
         match session.store.with_store(inside, |store| begin(store, deadline)) {
             Ok(list) => return Ok(list),

@@ -3,13 +3,12 @@
 //! Entered only from inside the gate.
 
 use super::{
-    Engine,
+    commit::{engine::Engine, pause::Pause},
     gate::{self, Inside},
-    pause::Pause,
 };
 use crate::{
     clock,
-    model::error::{Code, Error},
+    model::error::Error,
     store::{
         contract::{Fault, Missing},
         open::{Key, Place},
@@ -126,9 +125,4 @@ pub fn suspend_all() {
 pub fn drop_inherited() {
     let inherited = mem::take(&mut *open_stores());
     inherited.iter().filter(|(key, _)| key.is_remote()).for_each(|(_, slot)| mem::forget(slot.clone()));
-}
-
-/// The code of a store that answers no more since a defect was contained in it.
-pub fn broken() -> Error {
-    Error::new(Code::Defect, "a defect inside libdss was contained: close the handle with dss_fini and open a new one")
 }

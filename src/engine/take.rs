@@ -5,7 +5,7 @@ use super::{
     gate::Inside,
     handle::{Handle, Session},
     keepalive,
-    wait::Patience,
+    wait::{Patience, Refusal},
 };
 use crate::{
     clock,
@@ -32,18 +32,6 @@ pub struct Ask {
     pub any: bool,
     pub resume: bool,
     pub keep: bool,
-}
-
-/// Why nothing was taken, and the code of each id.
-pub struct Refusal {
-    pub error: Error,
-    pub codes: Vec<Code>,
-}
-
-impl Refusal {
-    pub fn of_all(error: Error, count: usize) -> Refusal {
-        Refusal { codes: vec![error.code; count], error }
-    }
 }
 
 impl Handle {

@@ -2,7 +2,7 @@
 
 mod scripted;
 
-use super::{Engine, gate};
+use super::{commit::engine::Engine, gate};
 use crate::{
     model::{
         error::Code,

@@ -9,7 +9,6 @@ use super::{
     calls::{Granted, unexpected},
     gate::Inside,
     handle::{Handle, Session},
-    take::Refusal,
 };
 use crate::{
     clock,
@@ -30,6 +29,18 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+
+/// Why nothing was taken, and the code of each id.
+pub struct Refusal {
+    pub error: Error,
+    pub codes: Vec<Code>,
+}
+
+impl Refusal {
+    pub fn of_all(error: Error, count: usize) -> Refusal {
+        Refusal { codes: vec![error.code; count], error }
+    }
+}
 
 /// How long a call waits for those who hold its locks.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@ use super::guard;
 pub use crate::engine::default_store::choose_and_prepare as default_uri;
 use crate::{
     engine::{
+        self,
         gate::Inside,
         handle::{self, Handle, Opening},
     },
@@ -217,7 +218,7 @@ pub unsafe extern "C" fn dss_fini(handle: *mut dss_handle) {
     let Some(conn) = (unsafe { guard::conn_of(handle) }) else { return };
     let number = conn.swap(ptr::null_mut(), Ordering::AcqRel) as usize;
     if number != 0 {
-        guard::quiet_call(|| handle::close(number, &mut guard::enter()?));
+        guard::quiet_call(|| engine::close(number, &mut guard::enter()?));
     }
 }
 

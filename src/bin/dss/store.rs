@@ -7,6 +7,7 @@ use super::{
 };
 use dss::{
     engine::{
+        close,
         default_store::{Origin, choose, choose_and_prepare},
         gate::{self, Inside},
         handle::{self, Handle, Opening},
@@ -109,6 +110,6 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         // Nobody is left to be told.
-        let _ = gate::enter().and_then(|mut inside| handle::close(self.number, &mut inside));
+        let _ = gate::enter().and_then(|mut inside| close(self.number, &mut inside));
     }
 }

@@ -1,7 +1,7 @@
 //! The grants that a forked child inherits. Its handle does not hold them, and only its parent
 //! renews those that it keeps.
 
-use super::Holdings;
+use super::{Holdings, Inherited};
 use crate::{
     engine::events::{Event, Kind},
     model::{
@@ -11,13 +11,6 @@ use crate::{
     mutant,
 };
 use std::mem;
-
-/// A grant of a process that this one was forked from.
-pub(super) struct Inherited {
-    token: u64,
-    /// That process renewed it at the time of the fork.
-    kept: bool,
-}
 
 impl Holdings {
     /// The holdings of a forked child, made from those of its parent: it holds nothing, the events

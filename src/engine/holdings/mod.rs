@@ -16,8 +16,14 @@ use crate::{
     },
     mutant,
 };
-use inherited::Inherited;
 use std::collections::BTreeMap;
+
+/// A grant of a process that this one was forked from.
+struct Inherited {
+    token: u64,
+    /// That process renewed it at the time of the fork.
+    kept: bool,
+}
 
 /// The grants that a handle made or refreshed in this process, and what happened to those that are renewed.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! `memory:` that does what a script says.
 
 use crate::{
-    engine::Engine,
+    engine::commit::engine::Engine,
     model::{
         error::{Code, Error},
         request::{Outcome, Request},

@@ -47,8 +47,10 @@ use ways::Way;
 
 /// However little time a call has, one exchange gets so much.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// The server gives up on rows that others keep so long before we give up on the server, so that its answer comes in time.
-const ANSWERS_BEFORE: Duration = Duration::from_millis(50);
+/// The server gives up on rows that others keep before we give up on the server, so that its answer comes in time, also from a
+/// busy one: by a third of the time that is left, within these bounds.
+const SHORTEST_MARGIN: Duration = Duration::from_millis(100);
+const LONGEST_MARGIN: Duration = Duration::from_millis(500);
 
 pub struct Postgres {
     server: Server,
@@ -124,7 +126,8 @@ impl Postgres {
                 return Err(Fault::Busy(schema::void(self.server.place())));
             }
             let (link, statements) = self.server.link(deadline).map_err(Fault::Busy)?;
-            let patience = deadline.saturating_duration_since(clock::instant()).saturating_sub(ANSWERS_BEFORE);
+            let left = deadline.saturating_duration_since(clock::instant());
+            let patience = left.saturating_sub((left / 3).clamp(SHORTEST_MARGIN, LONGEST_MARGIN));
             let head = self.session.head(patience);
             let parameters = ways::parameters(way, &head, part);
             let done = link.execute(statements.of_way(way), &parameters, false, deadline);

@@ -2,9 +2,10 @@
 //! process's record, and its threads wait for the answers. So they cost neither a transaction nor a
 //! flush of their own.
 
-use super::{Engine, gate::Inside, ticket::Ticket};
+use super::{engine::Engine, ticket::Ticket};
 use crate::{
     clock,
+    engine::gate::Inside,
     model::{
         error::{Code, Error},
         request::{Reply, Request},
@@ -101,7 +102,7 @@ impl Engine {
             match answer.reply_to(&ticket.request) {
                 Some(reply) => {
                     self.wake_after(&[&ticket.request]);
-                    ticket.answer(ticket.judge(Ok(reply), self));
+                    ticket.answer(ticket.judge(Ok(reply), &self.attempts));
                 }
                 None if *answer == Answer::Unknown => {
                     let text = "the process that ran it for this one could not flush it to the disk";
@@ -109,7 +110,7 @@ impl Engine {
                     again.push(ticket);
                 }
                 None => match self.refusal(&ticket, inside) {
-                    Some(reply) => ticket.answer(ticket.judge(Ok(reply), self)),
+                    Some(reply) => ticket.answer(ticket.judge(Ok(reply), &self.attempts)),
                     None => {
                         ticket.leave_to_itself();
                         again.push(ticket);

@@ -1,9 +1,15 @@
 //! Whoever works: batch after batch is taken to the store, and who left it is told.
 
-use super::State;
+use super::{
+    engine::{Engine, broken},
+    lock::lock,
+    pause::Pause,
+    queue::State,
+    ticket::Ticket,
+};
 use crate::{
     clock,
-    engine::{Engine, gate::Inside, lock, pause::Pause, registry, ticket::Ticket},
+    engine::gate::Inside,
     model::{
         error::Error,
         request::{Outcome, Request},
@@ -78,7 +84,8 @@ impl Engine {
     pub fn apply(&self, batch: Vec<Arc<Ticket>>, inside: &mut Inside) -> bool {
         let Some(deadline) = batch.iter().map(|ticket| ticket.deadline).min() else { return false };
         let own_work = self.attempts.pending();
-        let requests: Vec<&Request> = own_work.iter().chain(batch.iter().map(|ticket| ticket.asked(self))).collect();
+        let requests: Vec<&Request> =
+            own_work.iter().chain(batch.iter().map(|ticket| ticket.asked(&self.attempts))).collect();
         let begun = clock::instant();
         match self.ask(&requests, deadline, inside) {
             Ok(outcomes) => {
@@ -87,7 +94,10 @@ impl Engine {
                     self.queue.note_transaction(batch.len(), begun.elapsed());
                 }
                 let answers = outcomes.into_iter().skip(own_work.len());
-                batch.iter().zip(answers).for_each(|(ticket, outcome)| ticket.answer(ticket.judge(outcome, self)));
+                batch
+                    .iter()
+                    .zip(answers)
+                    .for_each(|(ticket, outcome)| ticket.answer(ticket.judge(outcome, &self.attempts)));
                 self.tell(&batch);
             }
             Err(Fault::Failed(error)) => {
@@ -105,7 +115,7 @@ impl Engine {
     }
 
     pub fn fail(&self, batch: &[Arc<Ticket>], error: &Error) {
-        batch.iter().for_each(|ticket| ticket.answer(ticket.fail(error, self)));
+        batch.iter().for_each(|ticket| ticket.answer(ticket.fail(error, &self.attempts)));
         self.tell(batch);
     }
 
@@ -132,7 +142,7 @@ impl Engine {
         }));
         asked.unwrap_or_else(|_panic| {
             self.break_down();
-            Err(Fault::Failed(registry::broken()))
+            Err(Fault::Failed(broken()))
         })
     }
 
@@ -155,7 +165,7 @@ impl Engine {
         let mut waiting = mem::take(&mut state.reads);
         waiting.append(&mut state.writes);
         drop(state);
-        waiting.iter().for_each(|ticket| ticket.answer(Err(registry::broken())));
+        waiting.iter().for_each(|ticket| ticket.answer(Err(broken())));
         self.tell(waiting.make_contiguous());
         // The store holds nothing any more, so that a new handle can open it anew.
         let _ = catch_unwind(AssertUnwindSafe(|| self.suspend()));
@@ -172,7 +182,7 @@ impl Engine {
             queue.retain(|ticket| ticket.deadline > now);
         }
         drop(state);
-        late.iter().for_each(|ticket| ticket.answer(ticket.give_up(self)));
+        late.iter().for_each(|ticket| ticket.answer(ticket.give_up(&self.attempts)));
         self.tell(&late);
     }
 }

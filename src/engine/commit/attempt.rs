@@ -37,12 +37,17 @@ impl Series {
 
 /// Attempts whose callers were told that the outcome is unknown. They may not hold a lock for a caller who does not
 /// know of it: their withdrawal goes ahead of the next batch.
-#[derive(Default)]
 pub struct GivenUp {
+    /// The store finds out by itself what became of an earlier try.
+    pub store_resolves: bool,
     withdrawals: Mutex<Vec<Request>>,
 }
 
 impl GivenUp {
+    pub fn new(store_resolves: bool) -> GivenUp {
+        GivenUp { store_resolves, withdrawals: Mutex::default() }
+    }
+
     /// Notes that the request, if it took a lock, must give it back.
     pub fn withdraw(&self, request: &Request) {
         if let Request::Lock(wanted) = request {

@@ -1,6 +1,6 @@
 //! One caller's request on its way to an answer.
 
-use super::{Engine, lock};
+use super::{attempt::GivenUp, lock::lock};
 use crate::{
     model::{
         error::{Code, Error},
@@ -42,13 +42,12 @@ impl Ticket {
     }
 
     /// What the store is to be asked.
-    pub fn asked(&self, engine: &Engine) -> &Request {
-        if self.is_in_doubt(engine) { self.again.get_or_init(|| self.request.in_doubt()) } else { &self.request }
+    pub fn asked(&self, attempts: &GivenUp) -> &Request {
+        if self.is_in_doubt(attempts) { self.again.get_or_init(|| self.request.in_doubt()) } else { &self.request }
     }
 
-    /// A remote store finds out by itself what became of an earlier try.
-    fn is_in_doubt(&self, engine: &Engine) -> bool {
-        lock(&self.progress).doubt.is_some() && engine.remote.is_none()
+    fn is_in_doubt(&self, attempts: &GivenUp) -> bool {
+        lock(&self.progress).doubt.is_some() && !attempts.store_resolves
     }
 
     pub fn take_outcome(&self) -> Option<Outcome> {
@@ -84,35 +83,35 @@ impl Ticket {
 
     /// The store's answer, seen in the light of an earlier try that may have been applied: a lock that is gone may be gone
     /// by this very call.
-    pub fn judge(&self, outcome: Outcome, engine: &Engine) -> Outcome {
-        let in_doubt = self.is_in_doubt(engine);
+    pub fn judge(&self, outcome: Outcome, attempts: &GivenUp) -> Outcome {
+        let in_doubt = self.is_in_doubt(attempts);
         let gone = |error: &Error| matches!(error.code, Code::NoLock | Code::Denied | Code::Stale);
         match outcome {
             Ok(Reply::Each(mut results)) if in_doubt => {
                 for denial in results.iter_mut().filter_map(|result| result.as_mut().err()) {
                     if gone(&denial.error) {
-                        denial.error = self.unknown(engine);
+                        denial.error = self.unknown(attempts);
                     }
                 }
                 Ok(Reply::Each(results))
             }
             Err(error) if in_doubt && matches!(self.request, Request::Transfer { .. }) && gone(&error) => {
-                Err(self.unknown(engine))
+                Err(self.unknown(attempts))
             }
             outcome => outcome,
         }
     }
 
     /// The answer where the store can't do it. An earlier try that may have been applied stays unknown.
-    pub fn fail(&self, error: &Error, engine: &Engine) -> Outcome {
+    pub fn fail(&self, error: &Error, attempts: &GivenUp) -> Outcome {
         let in_doubt = lock(&self.progress).doubt.is_some();
-        if in_doubt { self.give_up(engine) } else { Err(error.clone()) }
+        if in_doubt { self.give_up(attempts) } else { Err(error.clone()) }
     }
 
     /// The answer of a call whose time is up.
-    pub fn give_up(&self, engine: &Engine) -> Outcome {
+    pub fn give_up(&self, attempts: &GivenUp) -> Outcome {
         if lock(&self.progress).doubt.is_some() {
-            return Err(self.unknown(engine));
+            return Err(self.unknown(attempts));
         }
         let text = format!(
             "gave up on {} when timeout_ms had passed ({}): try again, or allow more time",
@@ -120,16 +119,16 @@ impl Ticket {
             self.cause()
         );
         let hindrance = lock(&self.progress).hindrance.as_ref().map(|error| error.code);
-        let code = if engine.remote.is_some() { Code::Unreachable } else { Code::Busy };
+        let code = if attempts.store_resolves { Code::Unreachable } else { Code::Busy };
         Err(Error::new(hindrance.unwrap_or(code), text))
     }
 
     /// What is said of a call that may have been applied; a lock that it may have taken is given back.
-    fn unknown(&self, engine: &Engine) -> Error {
+    fn unknown(&self, attempts: &GivenUp) -> Error {
         if mutant::on("doubt_hidden") {
             return Error::new(Code::Busy, "nothing was done, says the defect of a test");
         }
-        engine.attempts.withdraw(&self.request);
+        attempts.withdraw(&self.request);
         let cure = match self.request {
             Request::Set(_) => "it is not sent again: dss_get tells what stands there",
             _ => {
