@@ -2,8 +2,9 @@
 
 use crate::{
     model::{
+        lock::Attempt,
         name::{LockId, Note, Owner, StateKey},
-        request::{Attempt, Request, Turn, Wanted},
+        request::{Request, Turn, Wanted},
         state::{Guard, Setting},
     },
     shared::combiner,

@@ -41,7 +41,7 @@ static void *write_on(void *arg)
 
     CHECK(value != NULL);
     name(key, writer->number);
-    for (int round = 0; round < rounds; round++) {
+    for (int round = 0; round < rounds || reads == 0; round++) {
         size_t len = round % 3 == 2 ? LEN / 2 : LEN;
         uint64_t before = writer->version, version;
 

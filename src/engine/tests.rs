@@ -6,8 +6,9 @@ use super::{commit::engine::Engine, gate};
 use crate::{
     model::{
         error::Code,
+        lock::Attempt,
         name::{LockId, Note, Owner, StateKey},
-        request::{Attempt, Reply, Request, Turn, Wanted},
+        request::{Reply, Request, Turn, Wanted},
         state::{Guard, Setting},
     },
     shared::combiner::{self, PublicationList},

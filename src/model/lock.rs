@@ -1,11 +1,13 @@
 //! What a store keeps of a lock: the entry of one that is held, or the trace of one that ended badly.
 
-use super::{
-    name::{LockId, Note, Owner},
-    request::Attempt,
-};
+use super::name::{LockId, Note, Owner};
 use crate::mutant;
 use std::sync::Arc;
+
+/// 128 bits that name one attempt of one call. They are stored with the entry that the attempt makes, so that a
+/// retry after a lost answer recognises its own work.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Attempt(pub [u8; 16]);
 
 /// A reading of the clock that leases are counted on. It only counts forward, in microseconds; it begins anew with each
 /// boot of the host, so readings of different boots can't be compared.

@@ -2,16 +2,11 @@
 
 use super::{
     error::Error,
-    lock::{End, Entry},
+    lock::{Attempt, End, Entry},
     name::{LockId, Note, Owner, StateKey},
     state::{Setting, Value},
 };
 use std::sync::Arc;
-
-/// 128 bits that name one attempt of one call. They are stored with the entry that the attempt makes, so that a
-/// retry after a lost answer recognises its own work.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Attempt(pub [u8; 16]);
 
 /// What a caller wants to hold. `client` (host:pid:program) is shown to people and decides nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,8 +1,8 @@
 //! State: values under keys, and what a write of one may rest on.
 
 use super::{
+    lock::Attempt,
     name::{LockId, StateKey},
-    request::Attempt,
 };
 use std::sync::Arc;
 

@@ -3,7 +3,8 @@
 use crate::{
     model::{
         error::{Code, Error},
-        request::{Attempt, Request},
+        lock::Attempt,
+        request::Request,
     },
     sys,
 };

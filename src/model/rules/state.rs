@@ -112,9 +112,8 @@ fn unknown(key: &StateKey) -> Error {
 mod tests {
     use super::*;
     use crate::model::{
-        lock::{End, Entry, Tick},
+        lock::{Attempt, End, Entry, Tick},
         name::{LockId, Note, Owner},
-        request::Attempt,
         state::{Fence, Guard},
     };
 

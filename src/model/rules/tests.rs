@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::model::{
+    lock::Attempt,
     name::Note,
-    request::{Attempt, InTheWay, Turn, Wanted},
+    request::{InTheWay, Turn, Wanted},
 };
 use std::sync::Arc;
 

@@ -1,12 +1,13 @@
 //! A bare path: literal to its end, with a `/` in it, so that no mistyped word becomes a new file.
 
-use super::{MODE_DEFAULT, Uri, invalid, path};
+use super::options::{invalid, path};
 use crate::{
     model::error::{Error, Shown},
     mutant,
 };
+use std::path::PathBuf;
 
-pub fn parse(text: &[u8]) -> Result<Uri, Error> {
+pub fn parse(text: &[u8]) -> Result<PathBuf, Error> {
     if let Some(place) = option_place(text).filter(|_| !mutant::on("bare_option")) {
         let key = text[place + 1..].split(|byte| *byte == b'=').next().unwrap_or_default();
         let (file, key) = (Shown(&text[..place]), Shown(key));
@@ -15,7 +16,7 @@ pub fn parse(text: &[u8]) -> Result<Uri, Error> {
     if !text.contains(&b'/') && !mutant::on("bare_word") {
         return Err(invalid(likely_meaning(text)));
     }
-    Ok(Uri::file(path(text), MODE_DEFAULT))
+    Ok(path(text))
 }
 
 /// Where a `?key=` begins.
@@ -62,8 +63,10 @@ fn with_meaning(name: &Shown<'_>, meaning: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::model::{error::Code, uri::Target};
+    use crate::model::{
+        error::Code,
+        uri::{Target, Uri},
+    };
 
     fn refusal(text: &str) -> String {
         let error = Uri::parse(text.as_bytes()).unwrap_err();

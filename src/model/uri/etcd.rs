@@ -1,8 +1,8 @@
 //! Connection strings of etcd: `etcd://h1:2379,h2:2379/prefix?option=value`.
 
-use super::{Options, Target, Uri, invalid, path, set_once, split_options};
+use super::options::{Options, invalid, pairs, path, set_once, split_options};
 use crate::model::error::{Error, Shown};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// An etcd store.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -26,7 +26,7 @@ const PREFIX_DEFAULT: &str = "dss";
 const PREFIX_MAX: usize = 256;
 
 /// What stands behind `etcd:`.
-pub fn parse(rest: &[u8]) -> Result<Uri, Error> {
+pub fn parse(rest: &[u8]) -> Result<(Etcd, Duration), Error> {
     let (address, options) = split_options(rest);
     let address = address.strip_prefix(b"//").ok_or_else(|| invalid("write etcd://host:2379"))?;
     if address.contains(&b'@') {
@@ -40,13 +40,13 @@ pub fn parse(rest: &[u8]) -> Result<Uri, Error> {
     let (tls, cacert, cert, key, user, password_file) = (false, None, None, None, None, None);
     let mut store = Etcd { endpoints, prefix, tls, cacert, cert, key, user, password_file };
     let timeout = read_options(&mut store, options)?;
-    Ok(Uri { target: Target::Etcd(store), timeout })
+    Ok((store, timeout))
 }
 
-fn read_options(store: &mut Etcd, options: Option<&[u8]>) -> Result<std::time::Duration, Error> {
+fn read_options(store: &mut Etcd, options: Option<&[u8]>) -> Result<Duration, Error> {
     let mut tls = None;
     let mut common = Options::default();
-    for (key, value) in super::pairs(options) {
+    for (key, value) in pairs(options) {
         let (key, value) = (key, value?);
         match key {
             b"tls" => set_once(&mut tls, "tls", parse_switch(value))?,
@@ -128,6 +128,7 @@ fn bad_address(text: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::uri::{Target, Uri};
 
     fn parsed(text: &str) -> Etcd {
         let Target::Etcd(store) = Uri::parse(text.as_bytes()).unwrap().target else { panic!("{text}") };

@@ -2,18 +2,17 @@
 
 mod bare;
 pub mod etcd;
+mod options;
 pub mod postgres;
 pub mod text;
 
-use super::error::{Code, Error, Shown};
+use super::error::{Error, Shown};
 use etcd::Etcd;
+pub use options::TIMEOUT_DEFAULT;
+use options::{Options, invalid, pairs, path, set_once, split_options};
 use postgres::Postgres;
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-/// How long a call may spend before it gives up, where the string does not say.
-pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
-/// The longest time a string may ask for: a day.
-const TIMEOUT_MAX_MS: u64 = 86_400_000;
 /// The mode of a file that a store creates, where the string does not say.
 pub const MODE_DEFAULT: u32 = 0o600;
 
@@ -50,16 +49,23 @@ impl Uri {
         match scheme(text) {
             Some((b"sqlite", rest)) => parse_sqlite(rest),
             Some((b"memory", rest)) => parse_memory(rest),
-            Some((b"postgresql" | b"postgres", _)) => postgres::parse_uri(text),
-            Some((b"etcd", rest)) => etcd::parse(rest),
+            Some((b"postgresql" | b"postgres", _)) => postgres::parse_uri(text).map(Uri::postgres),
+            Some((b"etcd", rest)) => {
+                let (target, timeout) = etcd::parse(rest)?;
+                Ok(Uri { target: Target::Etcd(target), timeout })
+            }
             Some((scheme, _)) => Err(invalid(format!(
                 "\"{}:\" is no store that libdss knows: use sqlite:, postgresql:, etcd: or memory: (a file name with a \
                  colon is written ./name)",
                 Shown(scheme)
             ))),
-            None if is_keyword_string(text) => postgres::parse_keywords(text),
-            None => bare::parse(text),
+            None if is_keyword_string(text) => postgres::parse_keywords(text).map(Uri::postgres),
+            None => Ok(Uri::file(bare::parse(text)?, MODE_DEFAULT)),
         }
+    }
+
+    fn postgres((target, timeout): (Postgres, Duration)) -> Uri {
+        Uri { target: Target::Postgres(target), timeout }
     }
 
     /// The SQLite file at this path, with the default options.
@@ -93,59 +99,6 @@ fn parse_memory(rest: &[u8]) -> Result<Uri, Error> {
     Ok(Uri { target: Target::Memory { name: name.into() }, timeout: common.timeout() })
 }
 
-/// Options that every store has.
-#[derive(Default)]
-struct Options {
-    timeout: Option<Duration>,
-}
-
-impl Options {
-    /// Takes an option that is none of a store's own.
-    fn common(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        match key {
-            b"timeout_ms" => set_once(&mut self.timeout, "timeout_ms", parse_timeout(value)),
-            _ => Err(invalid(format!("there is no option \"{}\"", Shown(key)))),
-        }
-    }
-
-    fn timeout(&self) -> Duration {
-        self.timeout.unwrap_or(TIMEOUT_DEFAULT)
-    }
-}
-
-/// The options of `key=value&key=value`.
-fn pairs(options: Option<&[u8]>) -> impl Iterator<Item = (&[u8], Result<&[u8], Error>)> {
-    options.into_iter().flat_map(|all| all.split(|byte| *byte == b'&')).map(|option| {
-        match option.iter().position(|byte| *byte == b'=') {
-            Some(place) => (&option[..place], Ok(&option[place + 1..])),
-            None => (option, Err(invalid(format!("option \"{}\" has no value: write key=value", Shown(option))))),
-        }
-    })
-}
-
-fn set_once<T>(slot: &mut Option<T>, name: &str, value: Result<T, Error>) -> Result<(), Error> {
-    match slot.replace(value?) {
-        None => Ok(()),
-        Some(_) => Err(invalid(format!("option {name} is given twice"))),
-    }
-}
-
-fn parse_timeout(value: &[u8]) -> Result<Duration, Error> {
-    let out_of_range = || {
-        let text = format!("timeout_ms={} is out of range: give 0 to {TIMEOUT_MAX_MS}", Shown(value));
-        Error::new(Code::OutOfRange, text)
-    };
-    let digits = value.strip_prefix(b"-").unwrap_or(value);
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(invalid(format!("timeout_ms={} is not a whole number of milliseconds", Shown(value))));
-    }
-    let ms = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok()).ok_or_else(out_of_range)?;
-    if ms > TIMEOUT_MAX_MS {
-        return Err(out_of_range());
-    }
-    Ok(Duration::from_millis(ms))
-}
-
 fn parse_mode(value: &[u8]) -> Result<u32, Error> {
     let octal = (3..=4).contains(&value.len()) && value.iter().all(|digit| (b'0'..=b'7').contains(digit));
     let mode = value.iter().fold(0, |mode, digit| mode << 3 | u32::from(digit.wrapping_sub(b'0') & 7));
@@ -165,42 +118,15 @@ fn scheme(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (name.first()?.is_ascii_alphabetic() && name.iter().all(legal)).then_some((name, rest))
 }
 
-/// What libpq takes before a `=` (PostgreSQL's manual, "Parameter Key Words").
-const LIBPQ_KEYWORDS: &str = "host hostaddr port dbname user password passfile require_auth channel_binding \
-    connect_timeout client_encoding options application_name fallback_application_name keepalives keepalives_idle \
-    keepalives_interval keepalives_count tcp_user_timeout replication gssencmode sslmode requiressl sslnegotiation \
-    sslcompression sslcert sslkey sslkeylogfile sslpassword sslcertmode sslrootcert sslcrl sslcrldir sslsni requirepeer \
-    ssl_min_protocol_version ssl_max_protocol_version min_protocol_version max_protocol_version krbsrvname gsslib \
-    gssdelegation scram_client_key scram_server_key service servicefile target_session_attrs load_balance_hosts \
-    oauth_issuer oauth_client_id oauth_client_secret oauth_scope";
-
 fn is_keyword_string(text: &[u8]) -> bool {
     let Some(end) = text.iter().position(|byte| *byte == b'=') else { return false };
-    is_libpq_keyword(text[..end].trim_ascii())
-}
-
-fn is_libpq_keyword(word: &[u8]) -> bool {
-    LIBPQ_KEYWORDS.split_ascii_whitespace().any(|keyword| keyword.as_bytes() == word)
-}
-
-fn split_options(text: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match text.iter().position(|byte| *byte == b'?') {
-        Some(place) => (&text[..place], Some(&text[place + 1..])),
-        None => (text, None),
-    }
-}
-
-fn path(bytes: &[u8]) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(bytes))
-}
-
-fn invalid(text: impl Into<String>) -> Error {
-    Error::new(Code::Invalid, text)
+    postgres::is_libpq_keyword(text[..end].trim_ascii())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::error::Code;
 
     fn target(text: &str) -> Target {
         Uri::parse(text.as_bytes()).unwrap().target

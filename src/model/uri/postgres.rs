@@ -1,11 +1,11 @@
 //! Connection strings of PostgreSQL, in both forms that libpq has: what is ours is taken out, the rest is libpq's.
 
-use super::{Options, Target, Uri, invalid};
+use super::options::{Options, invalid, set_once, split_options};
 use crate::{
     model::error::{Error, Shown},
     mutant,
 };
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// A PostgreSQL store.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,17 +27,30 @@ pub(super) const SCHEMA_DEFAULT: &str = "dss";
 /// PostgreSQL cuts longer names off.
 const SCHEMA_MAX: usize = 63;
 
+/// What libpq takes before a `=` (PostgreSQL's manual, "Parameter Key Words").
+const LIBPQ_KEYWORDS: &str = "host hostaddr port dbname user password passfile require_auth channel_binding \
+    connect_timeout client_encoding options application_name fallback_application_name keepalives keepalives_idle \
+    keepalives_interval keepalives_count tcp_user_timeout replication gssencmode sslmode requiressl sslnegotiation \
+    sslcompression sslcert sslkey sslkeylogfile sslpassword sslcertmode sslrootcert sslcrl sslcrldir sslsni requirepeer \
+    ssl_min_protocol_version ssl_max_protocol_version min_protocol_version max_protocol_version krbsrvname gsslib \
+    gssdelegation scram_client_key scram_server_key service servicefile target_session_attrs load_balance_hosts \
+    oauth_issuer oauth_client_id oauth_client_secret oauth_scope";
+
+pub(super) fn is_libpq_keyword(word: &[u8]) -> bool {
+    LIBPQ_KEYWORDS.split_ascii_whitespace().any(|keyword| keyword.as_bytes() == word)
+}
+
 /// Our own options, which libpq must not see.
 fn is_ours(key: &[u8]) -> bool {
     matches!(key, b"timeout_ms" | b"schema")
 }
 
 /// `postgresql://…`: options stand behind the `?`, as in every URI of libpq.
-pub fn parse_uri(text: &[u8]) -> Result<Uri, Error> {
+pub fn parse_uri(text: &[u8]) -> Result<(Postgres, Duration), Error> {
     if uri_scheme(text).is_none() {
         return Err(invalid("write postgresql://host/database"));
     }
-    let (address, options) = super::split_options(text);
+    let (address, options) = split_options(text);
     check_address(address)?;
     let all = options.into_iter().flat_map(|all| all.split(|byte| *byte == b'&'));
     let key = |option: &[u8]| option.split(|byte| *byte == b'=').next().is_some_and(is_ours);
@@ -72,7 +85,7 @@ fn check_address(address: &[u8]) -> Result<(), Error> {
 }
 
 /// `dbname=… host=…`: PostgreSQL's manual, "Keyword/Value Connection Strings".
-pub fn parse_keywords(text: &[u8]) -> Result<Uri, Error> {
+pub fn parse_keywords(text: &[u8]) -> Result<(Postgres, Duration), Error> {
     let mut ours = Vec::new();
     let mut conninfo = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -81,7 +94,7 @@ pub fn parse_keywords(text: &[u8]) -> Result<Uri, Error> {
             ours.push((key, Some(value)));
         } else {
             if key == b"dbname" && value.windows(3).any(|three| three == b"://") {
-                check_address(super::split_options(&value).0)?;
+                check_address(split_options(&value).0)?;
             }
             conninfo.extend_from_slice(&rest[..length]);
         }
@@ -109,7 +122,7 @@ pub(super) fn is_public(key: &[u8], value: &[u8]) -> bool {
     let secret: &[&[u8]] =
         &[b"password", b"sslpassword", b"scram_client_key", b"scram_server_key", b"oauth_client_secret"];
     let holds_string = || key == b"dbname" && (uri_scheme(value).is_some() || value.contains(&b'='));
-    super::is_libpq_keyword(key) && (!secret.contains(&key) || mutant::on("uri_password")) && !holds_string()
+    is_libpq_keyword(key) && (!secret.contains(&key) || mutant::on("uri_password")) && !holds_string()
 }
 
 /// As isspace(3) in the C locale, by which libpq separates its settings.
@@ -157,19 +170,22 @@ fn next_setting(text: &[u8]) -> Option<Setting<'_>> {
     Some(Setting { key, value, length: place.min(text.len()) })
 }
 
-fn store<'a>(conninfo: Vec<u8>, ours: impl Iterator<Item = (&'a [u8], Option<Vec<u8>>)>) -> Result<Uri, Error> {
+fn store<'a>(
+    conninfo: Vec<u8>,
+    ours: impl Iterator<Item = (&'a [u8], Option<Vec<u8>>)>,
+) -> Result<(Postgres, Duration), Error> {
     let mut options = Options::default();
     let mut schema = None;
     for (key, value) in ours {
         let value = value.unwrap_or_default();
         match key {
-            b"schema" => super::set_once(&mut schema, "schema", parse_schema(&value))?,
+            b"schema" => set_once(&mut schema, "schema", parse_schema(&value))?,
             key => options.common(key, &value)?,
         }
     }
     let schema = schema.unwrap_or_else(|| SCHEMA_DEFAULT.into());
-    let target = Target::Postgres(Postgres { conninfo: conninfo.into(), schema });
-    Ok(Uri { target, timeout: options.timeout() })
+    let store = Postgres { conninfo: conninfo.into(), schema };
+    Ok((store, options.timeout()))
 }
 
 fn parse_schema(name: &[u8]) -> Result<Box<str>, Error> {
@@ -188,7 +204,7 @@ fn parse_schema(name: &[u8]) -> Result<Box<str>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use crate::model::uri::{Target, Uri};
 
     fn parsed(text: &str) -> (String, String, u128) {
         let uri = Uri::parse(text.as_bytes()).unwrap();

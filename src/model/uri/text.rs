@@ -100,7 +100,7 @@ pub fn of_libpq_uri(conninfo: &[u8]) -> Option<Vec<u8>> {
         text.extend_from_slice(user.split(|byte| *byte == b':').next().unwrap_or_default());
         text.push(b'@');
     }
-    let (hosts, options) = super::split_options(address);
+    let (hosts, options) = super::options::split_options(address);
     text.extend_from_slice(hosts);
     let options = options.into_iter().flat_map(|all| all.split(|byte| *byte == b'&'));
     let public = options.filter(|option| is_public_option(option)).collect::<Vec<_>>().join(&b'&');

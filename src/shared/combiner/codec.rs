@@ -1,9 +1,9 @@
 //! Requests as bytes, for the process that runs them; and its answers as words.
 
 use crate::model::{
-    lock::End,
+    lock::{Attempt, End},
     name::{LockId, Note, Owner},
-    request::{Attempt, Grant, Outcome, Reply, Request, Turn, Wanted},
+    request::{Grant, Outcome, Reply, Request, Turn, Wanted},
 };
 use std::sync::Arc;
 

@@ -8,9 +8,9 @@ use crate::{
     clock,
     model::{
         error::{Code, Error},
-        lock::End,
+        lock::{Attempt, End},
         name::{LockId, Note, Owner},
-        request::{Attempt, Grant, Outcome, Reply, Request, Turn, Wanted},
+        request::{Grant, Outcome, Reply, Request, Turn, Wanted},
     },
     sys::{file_of_test, mark::Mark, segment, segment::Part},
 };

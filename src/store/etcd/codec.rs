@@ -17,9 +17,8 @@
 
 use crate::model::{
     error::{Code, Error},
-    lock::{End, Entry, Record, Tick},
+    lock::{Attempt, End, Entry, Record, Tick},
     name::{LockId, Note, Owner, StateKey},
-    request::Attempt,
 };
 use std::fmt::Display;
 

@@ -119,8 +119,9 @@ mod tests {
     use super::*;
     use crate::model::{
         error::Code,
+        lock::Attempt,
         name::StateKey,
-        request::{Attempt, Grant},
+        request::Grant,
         state::{Guard, Setting},
     };
     use std::sync::Arc;

@@ -14,8 +14,9 @@ use crate::{
     clock,
     model::{
         error::{Code, Error},
+        lock::Attempt,
         name::LockId,
-        request::{Attempt, Outcome, Reply},
+        request::{Outcome, Reply},
     },
     mutant, sys,
 };

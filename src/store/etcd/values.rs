@@ -10,9 +10,9 @@ use super::{
 use crate::{
     model::{
         error::Error,
-        lock::Record,
+        lock::{Attempt, Record},
         name::StateKey,
-        request::{Attempt, Outcome, Request},
+        request::{Outcome, Request},
         rules::{
             Moment,
             state::{self, Write},

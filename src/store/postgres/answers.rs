@@ -4,9 +4,9 @@
 use super::{state, ways};
 use crate::model::{
     error::{Code, Error},
-    lock::{End, Entry, Record, Tick},
+    lock::{Attempt, End, Entry, Record, Tick},
     name::{Note, Owner},
-    request::{Attempt, Denial, Grant, InTheWay, Outcome, Reply, Request, Wanted},
+    request::{Denial, Grant, InTheWay, Outcome, Reply, Request, Wanted},
     rules::{Moment, decide},
 };
 use std::sync::Arc;

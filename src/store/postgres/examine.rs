@@ -1,6 +1,6 @@
 //! How it stands with a PostgreSQL server and the store on it.
 
-use super::{errors::Trouble, link::Link, schema, site::Site};
+use super::{errors::Trouble, link::Link, schema, server::patient, site::Site};
 use crate::{
     clock,
     model::{error::Error, uri::postgres::Postgres as Target},
@@ -79,7 +79,7 @@ impl Answer {
 impl Server<'_> {
     /// One row of so many columns.
     fn ask(&mut self, columns: usize, sql: &str) -> Result<Answer, Error> {
-        let asked = self.link.run(sql, super::patient(self.deadline)).map_err(|trouble| match trouble {
+        let asked = self.link.run(sql, patient(self.deadline)).map_err(|trouble| match trouble {
             Trouble::Unsent(error) | Trouble::Lost(error) => error,
             Trouble::Refused { state, text } => schema::refused(state, &text),
         })?;

@@ -7,7 +7,7 @@ use super::{
     reads::{number, record, unreadable},
     rows::Rows,
     schema,
-    server::bytea,
+    server::{bytea, patient},
     site::Site,
 };
 use crate::{
@@ -166,7 +166,7 @@ impl Cursor {
         read: impl Fn(&Rows, usize) -> Option<T>,
     ) -> Result<Option<Vec<T>>, Error> {
         let Some(link) = &mut self.link else { return Ok(None) };
-        let rows = link.run_binary(FETCH, super::patient(deadline)).map_err(|trouble| match trouble {
+        let rows = link.run_binary(FETCH, patient(deadline)).map_err(|trouble| match trouble {
             Trouble::Unsent(error) | Trouble::Lost(error) => error,
             Trouble::Refused { state, text } => schema::refused(state, &text).after_init(),
         })?;

@@ -36,7 +36,7 @@ use crate::{
 use errors::{Cure, Trouble};
 use list::Lists;
 use news::PostgresNews;
-use server::{Server, Statements};
+use server::{PATIENCE, Server, Statements, patient};
 use session::Session;
 use site::Site;
 use std::{
@@ -45,8 +45,6 @@ use std::{
 };
 use ways::Way;
 
-/// However little time a call has, one exchange gets so much.
-const PATIENCE: Duration = Duration::from_millis(400);
 /// The server gives up on rows that others keep before we give up on the server, so that its answer comes in time, also from a
 /// busy one: by a third of the time that is left, within these bounds.
 const SHORTEST_MARGIN: Duration = Duration::from_millis(100);
@@ -210,10 +208,6 @@ fn how_many(requests: &[&Request]) -> usize {
         ids <= batch::MOST_IDS && is_set(request) == are_sets
     };
     requests.iter().take_while(fits).count().max(1)
-}
-
-fn patient(deadline: Instant) -> Instant {
-    deadline.max(clock::instant() + PATIENCE)
 }
 
 fn after_init(fault: Fault) -> Fault {

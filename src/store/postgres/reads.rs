@@ -12,9 +12,9 @@ use super::{
 use crate::{
     model::{
         error::{Code, Error},
-        lock::{End, Entry, Record},
+        lock::{Attempt, End, Entry, Record},
         name::{LockId, Note, Owner},
-        request::{Attempt, Outcome, Request},
+        request::{Outcome, Request},
         rules::{Moment, decide},
     },
     shared::wait_queue::RECHECK,

@@ -19,6 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// A deadline that leaves time for one exchange.
+pub fn patient(deadline: Instant) -> Instant {
+    deadline.max(clock::instant() + PATIENCE)
+}
+
 pub struct Server {
     site: Arc<Site>,
     statements: Arc<Statements>,
@@ -33,6 +38,8 @@ pub struct Server {
     pub was_made: bool,
 }
 
+/// However little time a call has, one exchange gets so much.
+pub const PATIENCE: Duration = Duration::from_millis(400);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 // Short against the time of a hasty call, which has to connect in what is left of it.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);

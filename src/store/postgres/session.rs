@@ -15,7 +15,8 @@ use super::{
 use crate::{
     model::{
         error::{Code, Error},
-        request::{Attempt, Outcome, Request},
+        lock::Attempt,
+        request::{Outcome, Request},
     },
     mutant,
     store::contract::Fault,

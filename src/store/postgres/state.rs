@@ -14,9 +14,9 @@ use super::{
     server::Statements,
 };
 use crate::model::{
-    lock::{Record, Tick},
+    lock::{Attempt, Record, Tick},
     name::StateKey,
-    request::{Attempt, Outcome, Reply, Request},
+    request::{Outcome, Reply, Request},
     rules,
     state::{Guard, Setting, Stamp, Value},
 };

@@ -130,7 +130,7 @@ pub fn outcomes(batch: &[&Request], answer: &str) -> Option<Vec<Outcome>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{name::Note, request::Attempt};
+    use crate::model::{lock::Attempt, name::Note};
     use std::sync::Arc;
 
     fn take(id: &str, turn: Turn) -> Request {

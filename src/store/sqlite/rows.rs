@@ -4,9 +4,8 @@ use super::statement::{Row, Value};
 use crate::{
     clock::LeaseClock,
     model::{
-        lock::{End, Entry, Record, Tick},
+        lock::{Attempt, End, Entry, Record, Tick},
         name::{LockId, Note, Owner},
-        request::Attempt,
         state::{Stamp, Value as Kept},
     },
 };
