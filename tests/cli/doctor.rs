@@ -29,7 +29,7 @@ fn findings(said: &Said, about: &str) -> Vec<(String, String, String)> {
 /// It found this about that thing, with such words in its text and its cure.
 #[track_caller]
 fn finds(uri: &str, arguments: &[&str], code: i32, about: &str, state: &str, words: [&str; 2]) {
-    let said = dss(uri, &[&["--timeout", "2s", "--json", "doctor"], arguments].concat());
+    let said = dss(uri, &[&["--timeout", "5s", "--json", "doctor"], arguments].concat());
     let found = findings(&said, about);
     let fits =
         |(is, text, cure): &(String, String, String)| is == state && text.contains(words[0]) && cure.contains(words[1]);
