@@ -187,11 +187,12 @@ fn judged(worker: &Worker, scene: &Scene, seed: u32, seconds: f64) -> Figures {
 
 const SQLITE: Scene = SCENES[0];
 const BAD_DISK: Scene = SCENES[1];
+const LOST_LOG: Scene = Scene { kind: "sqlite", faults: "kill,log" };
 const CUT_POSTGRES: Scene = Scene { kind: "postgres", faults: "cut" };
 const CUT_ETCD: Scene = Scene { kind: "etcd", faults: "cut" };
 
 /// A defect of the library, a scene in which it shows, and how many seconds of that: the shortest lease lasts one.
-const DEFECTS: [(&str, Scene, f64); 12] = [
+const DEFECTS: [(&str, Scene, f64); 14] = [
     ("version_reused", SQLITE, 1.0),
     ("guard_ignored", SQLITE, 1.0),
     ("token_reused", SQLITE, 1.0),
@@ -200,6 +201,8 @@ const DEFECTS: [(&str, Scene, f64); 12] = [
     ("lease_early", SQLITE, 3.0),
     ("doubt_hidden", CUT_POSTGRES, 1.0),
     ("commit_swallowed", BAD_DISK, 1.0),
+    ("cut_log", LOST_LOG, 2.0),
+    ("cut_log_mark", LOST_LOG, 2.0),
     ("answer_forgotten", CUT_POSTGRES, 1.0),
     ("answer_forgotten", CUT_ETCD, 1.0),
     ("guess_unchecked", CUT_ETCD, 1.0),

@@ -280,6 +280,8 @@ int open_store(struct dss_handle *handle, unsigned seed)
     while ((rc = dss_init_uri(handle, uri)) != 0) {
         int is_refused = records->loses && rc == -EUCLEAN;
 
+        if (is_refused)
+            atomic_store(&records->refused, 1);
         if (is_refused && is_over())
             break;
         if (!is_refused && (!may_be_opened_soon(rc) || test_seconds() - begin > HANGS_AFTER_S / 2))

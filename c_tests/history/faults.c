@@ -25,14 +25,23 @@ struct crowd {
     pid_t (*start)(unsigned seed);
 };
 
+static void kill_these(pid_t *processes, unsigned count)
+{
+    int status;
+
+    for (unsigned i = 0; i < count; i++)
+        CHECK(kill(processes[i], SIGKILL) == 0);
+    for (unsigned i = 0; i < count; i++) {
+        CHECK(waitpid(processes[i], &status, 0) == processes[i]);
+        CHECK(WIFSIGNALED(status) || (WIFEXITED(status) && WEXITSTATUS(status) == 0)); /* it may have filled the record */
+    }
+}
+
 static void kill_one(struct crowd *crowd, unsigned *seed)
 {
     pid_t *process = &crowd->processes[below(seed, crowd->count)];
-    int status;
 
-    CHECK(kill(*process, SIGKILL) == 0);
-    CHECK(waitpid(*process, &status, 0) == *process);
-    CHECK(WIFSIGNALED(status) || (WIFEXITED(status) && WEXITSTATUS(status) == 0)); /* it may have filled the record */
+    kill_these(process, 1);
     *process = crowd->start(*seed);
 }
 
@@ -139,8 +148,12 @@ static void log_begins(void)
 
 static void harm_log(struct crowd *crowd, unsigned *seed)
 {
-    (void)crowd;
-    lose_log(seed);
+    if (!lose_log(seed))
+        return;
+    /* With the last process goes the index of the log, and the next one reads the log itself. */
+    kill_these(crowd->processes, crowd->count);
+    for (unsigned i = 0; i < crowd->count; i++)
+        crowd->processes[i] = crowd->start(rand_r(seed));
 }
 
 /* ---- Which ---- */

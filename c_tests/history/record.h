@@ -40,7 +40,8 @@ struct records {
     uint32_t rest_us;            /* how long a thread rests after a call */
     uint32_t moves;              /* somebody harms the store's files: what then fails is opened anew */
     uint32_t loses;              /* somebody takes what is in them away: the store may be refused from then on */
-    uint32_t reserved[8];
+    _Atomic uint32_t refused;    /* a process was told so */
+    uint32_t reserved[7];
     struct record all[PLACES];
 };
 

@@ -134,14 +134,25 @@ void harm_side_file(unsigned *seed)
     }
 }
 
-/* Once enough has happened that may be lost. */
-void lose_log(unsigned *seed)
+/*
+ * Once enough has happened that may be lost. True if the processes have gone on, or been refused, since then: what is lost
+ * before any of them appends to the log can't be noticed.
+ */
+int lose_log(unsigned *seed)
 {
     static const unsigned ways[] = {EMPTY, CUT, OVERWRITE};
     static int is_done;
+    uint64_t calls;
 
     if (is_done || atomic_load(&records->taken) < 1000)
-        return;
+        return 0;
     is_done = 1;
     harm(WAL, ways[below(seed, 3)], seed);
+    calls = atomic_load(&records->taken) + 200;
+    while (atomic_load(&records->taken) < calls && !atomic_load(&records->refused)) {
+        if (is_over())
+            return 0;
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    return 1;
 }

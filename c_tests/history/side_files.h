@@ -11,6 +11,6 @@ void harm_side_file(unsigned *seed);
 
 /* Cuts the log short or writes over it, once: what was in it alone is lost, and nobody may go on
  * from an older state. */
-void lose_log(unsigned *seed);
+int lose_log(unsigned *seed);
 
 #endif
