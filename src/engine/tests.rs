@@ -11,7 +11,7 @@ use crate::{
         request::{Reply, Request, Turn, Wanted},
         state::{Guard, Setting},
     },
-    shared::combiner::{self, PublicationList},
+    shared::combiner::{self, Combining, PublicationList},
     store::memory::Memory,
     sys::{file_of_test, mark::Mark, segment},
 };
@@ -258,22 +258,44 @@ fn each_caller_has_its_own_time() {
     });
 }
 
+/// Makes the publication lists of processes that share one.
+fn publication_lists() -> impl Fn() -> Arc<PublicationList> {
+    let (memory, file) = (segment::of_test(combiner::LENGTH), file_of_test());
+    move || {
+        let file = file();
+        Arc::new(PublicationList::open(memory.clone(), &file, Mark::put_on(file.as_raw_fd()).unwrap()).unwrap())
+    }
+}
+
+fn engine_with(publications: Arc<PublicationList>) -> Engine {
+    let (memory, publications) = (Memory::default(), Some(publications));
+    Engine::new(Box::new(Scripted { memory, script: Arc::default(), publications, sets_apart: false }))
+}
+
 /// With more processes than publication records, one without a record published its requests nowhere as long as others were
 /// at work, and returned -EBUSY in the end.
 #[test]
 fn a_process_without_a_record_asks_the_store_itself() {
-    let (memory, file) = (segment::of_test(combiner::LENGTH), file_of_test());
-    let opened = || {
-        let file = file();
-        Arc::new(PublicationList::open(memory.clone(), &file, Mark::put_on(file.as_raw_fd()).unwrap()).unwrap())
-    };
+    let opened = publication_lists();
     let others: Vec<_> = (0..128).map(|_| opened()).collect();
     others.iter().for_each(|list| assert_eq!(list.publish(&[]), Some(0)));
     let own = opened();
     assert_eq!(own.publish(&[]), None);
     assert!(others[0].try_become_combiner());
-    let store =
-        Scripted { memory: Memory::default(), script: Arc::default(), publications: Some(own), sets_apart: false };
-    let engine = Engine::new(Box::new(store));
-    assert!(matches!(call(&engine, lock("a"), 60_000), Ok(Reply::Granted(_))));
+    assert!(matches!(call(&engine_with(own), lock("a"), 60_000), Ok(Reply::Granted(_))));
+}
+
+/// A combiner that is stopped outside its transaction holds up the processes whose requests it has taken, and no others.
+/// Without the check for one that takes nothing, each call waited for its deadline.
+#[test]
+fn calls_go_round_a_stopped_combiner() {
+    let opened = publication_lists();
+    let (own, other) = (opened(), opened());
+    own.publish(&[]);
+    let mut stopped = Combining::new(Some(other));
+    stopped.begin();
+    assert!(stopped.has_lock() && own.combiner_lives());
+    let (engine, begin) = (engine_with(own), Instant::now());
+    assert!(matches!(call(&engine, lock("a"), 20_000), Ok(Reply::Granted(_))));
+    assert!(begin.elapsed() < Duration::from_secs(10));
 }

@@ -229,9 +229,8 @@ fn name_next(list: &PublicationList) -> u32 {
 
 /// Whether other processes use the list, as far as it shows.
 fn has_company(list: &PublicationList) -> bool {
-    list.memory.expected().load(Ordering::SeqCst) > 1
-        || list.memory.records_in(Phase::Published).next().is_some()
-        || list.memory.records_in(Phase::Taken).next().is_some()
+    let shows = |phase| list.memory.records_in(phase).next().is_some();
+    list.memory.expected().load(Ordering::SeqCst) > 1 || shows(Phase::Published) || shows(Phase::Taken)
 }
 
 fn published_by_others(list: &PublicationList) -> impl Iterator<Item = (usize, Record<'_>)> {

@@ -142,7 +142,7 @@ impl PublicationList {
         self.own.get_or_init(|| self.claim()).as_ref()
     }
 
-    /// The sequence number of what was published last.
+    /// The state word of what was published last, in a phase.
     fn published(own: &Own, phase: Phase) -> StateWord {
         StateWord::new(own.sequence.load(Ordering::Relaxed), phase)
     }

@@ -268,9 +268,12 @@ fn a_combiner_that_has_lost_its_lock_changes_nothing() {
     let (next, _) = with_answers(&third);
     late.answer_unknown();
     assert_eq!(other.poll(), Progress::Taken);
+    next.answer();
+    assert_eq!(other.poll(), Progress::Answered(vec![Answer::Done(grant(8))]));
     // It may have been stopped between its last look at the record and its write.
-    let record = record_of(&one);
-    record.set_answer(former, 0, Answer::Refused.words());
+    other.publish(&[&lock("tape", 3)]);
+    let (next, _) = with_answers(&third);
+    record_of(&one).set_answer(former, 0, Answer::Refused.words());
     next.answer();
     assert_eq!(other.poll(), Progress::Answered(vec![Answer::Unknown]));
 }
