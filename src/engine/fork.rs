@@ -6,7 +6,8 @@ use crate::mutant;
 /// Run when the library is loaded.
 #[used]
 #[allow(unsafe_code)]
-// SAFETY: the loader calls what stands in this section, one function pointer, with arguments that C may leave unread.
+// SAFETY: the loader calls what stands in this section, one function pointer, with arguments that C
+// may leave unread.
 #[unsafe(link_section = ".init_array")]
 static ON_LOAD: extern "C" fn() = watch_forks;
 

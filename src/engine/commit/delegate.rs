@@ -34,19 +34,21 @@ struct Delegated<'a> {
     list: &'a Arc<PublicationList>,
     batch: Vec<Arc<Ticket>>,
     published: Instant,
-    /// The earliest deadline, of the batch and of the calling thread, whose own request may not be in it.
+    /// The earliest deadline, of the batch and of the calling thread, whose own request may not be
+    /// in it.
     deadline: Instant,
 }
 
 impl Engine {
-    /// Publishes as many of the writes as there is room for, and waits until they are answered or are back in the queue, at
-    /// most until the calling thread's deadline. True after contention.
+    /// Publishes as many of the writes as there is room for, and waits until they are answered or
+    /// are back in the queue, at most until the calling thread's deadline. True after contention.
     pub fn delegate(&self, list: &Arc<PublicationList>, deadline: Instant, inside: &mut Inside) -> Result<bool, Error> {
         let mut batch = self.queue.take_writes();
         if batch.is_empty() {
             return Ok(false);
         }
-        // Withdrawals must go ahead of them, in a transaction of this process: it only asks to be next.
+        // Withdrawals must go ahead of them, in a transaction of this process: it only asks to be
+        // next.
         let needs_turn = batch.iter().any(|ticket| ticket.is_by_itself()) || !self.attempts.pending().is_empty();
         let requests: Vec<&Request> =
             if needs_turn { Vec::new() } else { batch.iter().map(|ticket| &ticket.request).collect() };
@@ -89,12 +91,14 @@ impl Engine {
         if delegated.list.retract() {
             return Next::Over(self.apply(std::mem::take(&mut delegated.batch), inside));
         }
-        // A combiner has taken them. If it has died, a transaction of this process settles what became of them.
+        // A combiner has taken them. If it has died, a transaction of this process settles what
+        // became of them.
         let _ = self.ask(&[], delegated.deadline, inside);
         Next::Wait
     }
 
-    /// Gives the tickets their answers. Why a request was refused is found out by a read if that is enough.
+    /// Gives the tickets their answers. Why a request was refused is found out by a read if that is
+    /// enough.
     fn settle(&self, batch: Vec<Arc<Ticket>>, answers: &[Answer], inside: &mut Inside) {
         let mut again = Vec::new();
         let no_answer = std::iter::repeat(&Answer::Unknown);
@@ -154,7 +158,8 @@ impl Delegated<'_> {
         }
     }
 
-    /// Call when the answer is overdue. A combiner that lives is not overtaken, but one that is stopped takes nothing.
+    /// Call when the answer is overdue. A combiner that lives is not overtaken, but one that is
+    /// stopped takes nothing.
     fn check_combiner(&self) -> Next {
         let is_stalled = || self.published.elapsed() >= STALLED_AFTER && self.list.poll() != Progress::Taken;
         if !self.list.combiner_lives() || is_stalled() { Next::Combine } else { Next::Wait }

@@ -79,7 +79,8 @@ impl Engine {
         }
     }
 
-    /// Ends the engine with its last user: one try to withdraw what was given up, then the store is closed.
+    /// Ends the engine with its last user: one try to withdraw what was given up, then the store is
+    /// closed.
     pub fn close(self) {
         let withdrawals = self.attempts.pending();
         let mut store = self.store.into_inner().unwrap_or_else(PoisonError::into_inner);

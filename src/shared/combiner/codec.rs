@@ -17,7 +17,8 @@ const ANY: u8 = 1;
 const RESUME: u8 = 2;
 const HAS_OWNER: u8 = 4;
 
-/// None for a request that its own process has to run: one about several locks, or one that is rare.
+/// None for a request that its own process has to run: one about several locks, or one that is
+/// rare.
 pub fn encode(request: &Request) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(128);
     match request {

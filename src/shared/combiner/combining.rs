@@ -39,7 +39,8 @@ struct Taken {
 }
 
 impl Combining {
-    /// Call before the transaction begins. The lock is taken only where other processes have shown up.
+    /// Call before the transaction begins. The lock is taken only where other processes have shown
+    /// up.
     pub fn new(list: Option<Arc<PublicationList>>) -> Combining {
         let (mut announced, mut has_lock, mut transaction) = (false, false, 0);
         if let Some(list) = &list {
@@ -72,8 +73,9 @@ impl Combining {
         self.list().is_some_and(|list| list.memory.records_in(Phase::Taken).next().is_some())
     }
 
-    /// Settles the requests that a dead combiner has left. `committed` is the number of the last transaction with requests of
-    /// others that the store has: their answers were written before its commit. All others have not happened.
+    /// Settles the requests that a dead combiner has left. `committed` is the number of the last
+    /// transaction with requests of others that the store has: their answers were written before
+    /// its commit. All others have not happened.
     pub fn recover(&self, committed: Option<u64>) {
         let Some(list) = self.list() else { return };
         let mut wake_bits = 0;
@@ -85,8 +87,8 @@ impl Combining {
         list.wake(wake_bits);
     }
 
-    /// Waits for the processes that took part in the last transaction, for they are about to come again, but not beyond that
-    /// time. True if there is something to take.
+    /// Waits for the processes that took part in the last transaction, for they are about to come
+    /// again, but not beyond that time. True if there is something to take.
     pub fn wait_for_more(&self, until: Instant) -> bool {
         let Some(list) = self.list() else { return false };
         let memory = &list.memory;
@@ -107,7 +109,8 @@ impl Combining {
         }
     }
 
-    /// Takes the requests of others, at most so many in all, in the order in which they were published. False if there are none.
+    /// Takes the requests of others, at most so many in all, in the order in which they were
+    /// published. False if there are none.
     pub fn take(&mut self, most: usize) -> bool {
         let Some(list) = self.list().cloned() else { return false };
         let before = self.taken.len();
@@ -154,8 +157,9 @@ impl Combining {
         self.taken.is_empty()
     }
 
-    /// Call before the commit: writes the answers, which count from [`Combining::answer`] on, or from a recovery. Returns the
-    /// number that must be committed with them, if any of the requests has changed something.
+    /// Call before the commit: writes the answers, which count from [`Combining::answer`] on, or
+    /// from a recovery. Returns the number that must be committed with them, if any of the requests
+    /// has changed something.
     pub fn write_answers(&self) -> Option<u64> {
         self.write(|answer| answer.unwrap_or(Answer::Refused));
         let mut answers = self.taken.iter().flat_map(|taken| &taken.answers);
@@ -166,7 +170,8 @@ impl Combining {
         let Some(list) = self.list() else { return };
         for taken in &self.taken {
             let record = list.memory.record(taken.index);
-            // A process that has lost the lock, since its host has closed the file, leaves records that are another's alone.
+            // A process that has lost the lock, since its host has closed the file, leaves records
+            // that are another's alone.
             if record.state() != taken.state {
                 continue;
             }
@@ -217,8 +222,8 @@ impl Drop for Combining {
     }
 }
 
-/// Tells the process that has waited longest to become the next combiner, and returns its futex bit. One that was told before
-/// and did not come is stopped, or dead.
+/// Tells the process that has waited longest to become the next combiner, and returns its futex
+/// bit. One that was told before and did not come is stopped, or dead.
 fn name_next(list: &PublicationList) -> u32 {
     let waiting = list.memory.records_in(Phase::Published).filter(|(_, record)| !record.is_next());
     let Some((index, record)) = waiting.min_by_key(|(_, record)| record.ticket()) else { return 0 };

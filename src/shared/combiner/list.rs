@@ -98,7 +98,8 @@ impl PublicationList {
         self.next_transaction.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Elects one of the processes that find no combiner active; true for that one, which must ask the store at once.
+    /// Elects one of the processes that find no combiner active; true for that one, which must ask
+    /// the store at once.
     pub fn try_become_combiner(&self) -> bool {
         let is_first = self.memory.active().compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         if is_first {
@@ -127,7 +128,8 @@ impl PublicationList {
         byte_lock::is_locked(self.marked, COMBINER)
     }
 
-    /// Claims a free record. Its sequence numbers start at random, so they are not those of a former process.
+    /// Claims a free record. Its sequence numbers start at random, so they are not those of a
+    /// former process.
     fn claim(&self) -> Option<Own> {
         let lock =
             |first, index: usize| byte_lock::try_lock(self.marked, first + index as libc::off_t).unwrap_or(false);
@@ -147,8 +149,9 @@ impl PublicationList {
         StateWord::new(own.sequence.load(Ordering::Relaxed), phase)
     }
 
-    /// Publishes as many of the requests as the record has room for, in their order, and returns how many. Without requests
-    /// the process only asks to be the next combiner. None if there is no free record.
+    /// Publishes as many of the requests as the record has room for, in their order, and returns
+    /// how many. Without requests the process only asks to be the next combiner. None if there is
+    /// no free record.
     pub fn publish(&self, requests: &[&Request]) -> Option<usize> {
         let own = self.own()?;
         let record = self.memory.record(own.index);

@@ -44,8 +44,8 @@ pub enum Phase {
     Answered,
 }
 
-/// The state word of a record: its phase, and a sequence number by which a record that was used again
-/// is never mistaken for what it was.
+/// The state word of a record: its phase, and a sequence number by which a record that was used
+/// again is never mistaken for what it was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StateWord {
     sequence: u64,
@@ -110,7 +110,8 @@ impl Memory {
         Record(&self.0[FIRST_RECORD + index * RECORD_WORDS..][..RECORD_WORDS])
     }
 
-    /// The records in a phase, and their indexes. Those behind the last one that was ever claimed need no look.
+    /// The records in a phase, and their indexes. Those behind the last one that was ever claimed
+    /// need no look.
     pub fn records_in(&self, phase: Phase) -> impl Iterator<Item = (usize, Record<'_>)> {
         let claimed = self.0[CLAIMED].load(Ordering::SeqCst).min(RECORDS as u64) as usize;
         let records = (0..claimed).map(|index| (index, self.record(index)));
@@ -197,8 +198,8 @@ impl Record<'_> {
         places.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
     }
 
-    /// None if the words are not an answer to this request: a process that had lost the combiner's lock, or that is none of
-    /// ours, has written there.
+    /// None if the words are not an answer to this request: a process that had lost the combiner's
+    /// lock, or that is none of ours, has written there.
     pub fn answer(&self, state: StateWord, index: usize) -> Option<[u64; ANSWER_WORDS]> {
         let places = self.answer_words(index);
         let words = std::array::from_fn(|word| places[word].load(Ordering::Relaxed));
